@@ -1,0 +1,27 @@
+package main
+
+import (
+	_ "github.com/BurntSushi/toml"
+	_ "github.com/coreos/go-systemd/v22/daemon"
+	_ "github.com/kardianos/service"
+	_ "github.com/oschwald/geoip2-golang/v2"
+	_ "github.com/oschwald/maxminddb-golang/v2"
+	_ "github.com/prometheus/client_golang/prometheus"
+	_ "github.com/prometheus/client_golang/prometheus/collectors"
+	_ "github.com/prometheus/client_golang/prometheus/promhttp"
+	_ "github.com/prometheus/client_golang/prometheus/testutil"
+	_ "github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	_ "github.com/prometheus/common/expfmt"
+	_ "github.com/prometheus/common/promslog"
+	_ "github.com/prometheus/exporter-toolkit/web"
+	_ "github.com/rogpeppe/go-internal/testscript"
+	_ "github.com/schollz/progressbar/v3"
+	_ "github.com/shirou/gopsutil/v3/cpu"
+	_ "github.com/shirou/gopsutil/v3/host"
+	_ "github.com/shirou/gopsutil/v3/mem"
+	_ "github.com/spf13/cobra"
+	_ "github.com/spf13/cobra/doc"
+	_ "golang.org/x/sys/unix"
+	_ "golang.org/x/term"
+	_ "go.yaml.in/yaml/v3"
+)

@@ -1,0 +1,230 @@
+// Package host reads files below one root: this machine's own, or another
+// machine's mounted tree.
+//
+// Below another root every path is resolved by openat2(2) with RESOLVE_IN_ROOT,
+// since real trees are full of absolute symbolic links. Below "/" ordinary
+// calls serve, which also follow the magic links of /proc.
+package host
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Host is one machine's file tree. It is safe for concurrent use.
+type Host struct {
+	root string
+	fd   int // of root; -1 for "/"
+	now  func() time.Time
+}
+
+// ErrIrregular is returned for what is not a regular file where one was
+// expected: reading a FIFO or a device of a hostile tree may never end.
+var ErrIrregular = errors.New("not a regular file")
+
+// ErrTooLarge is returned where a file exceeds the caller's limit.
+var ErrTooLarge = errors.New("too large")
+
+// Open returns the machine whose files lie below root; now is its clock.
+func Open(root string, now func() time.Time) (*Host, error) {
+	h := &Host{root: filepath.Clean(root), fd: -1, now: now}
+	if h.root == "/" {
+		return h, nil
+	}
+	fd, err := unix.Open(h.root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open root %s: %w", h.root, err)
+	}
+	h.fd = fd
+	return h, nil
+}
+
+// Close releases the root.
+func (h *Host) Close() error {
+	if h.fd < 0 {
+		return nil
+	}
+	return unix.Close(h.fd)
+}
+
+// Live reports whether the tree is the running machine's, so that the kernel's
+// own interfaces describe it, too.
+func (h *Host) Live() bool { return h.fd < 0 }
+
+// Root is the directory that all paths are below.
+func (h *Host) Root() string { return h.root }
+
+// Now is the machine's clock.
+func (h *Host) Now() time.Time { return h.now() }
+
+// openat opens path, an absolute path inside the root.
+func (h *Host) openat(path string, flags int) (int, error) {
+	flags |= unix.O_CLOEXEC
+	for {
+		var fd int
+		var err error
+		if h.Live() {
+			fd, err = unix.Open(path, flags, 0)
+		} else {
+			fd, err = unix.Openat2(h.fd, relative(path), &unix.OpenHow{Flags: uint64(flags), Resolve: unix.RESOLVE_IN_ROOT})
+		}
+		if !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.EAGAIN) {
+			return fd, err
+		}
+	}
+}
+
+func relative(path string) string {
+	rel := strings.TrimLeft(path, "/")
+	if rel == "" {
+		return "."
+	}
+	return rel
+}
+
+// Open opens a regular file for reading. It never blocks on a FIFO or a device.
+func (h *Host) Open(path string) (*os.File, error) {
+	fd, err := h.openat(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		unix.Close(fd)
+		return nil, &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		unix.Close(fd)
+		return nil, &fs.PathError{Op: "open", Path: path, Err: ErrIrregular}
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+// ReadFile reads a regular file of at most limit bytes.
+func (h *Host) ReadFile(path string, limit int64) ([]byte, error) {
+	f, err := h.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > limit {
+		return nil, &fs.PathError{Op: "read", Path: path, Err: ErrTooLarge}
+	}
+	return data, nil
+}
+
+// ReadLine reads a small file, as sysfs and procfs have them, without the white
+// space around its text.
+func (h *Host) ReadLine(path string) (string, error) {
+	data, err := h.ReadFile(path, 4096)
+	return strings.TrimSpace(string(data)), err
+}
+
+// ReadDir lists the entries of a directory, sorted by name.
+func (h *Host) ReadDir(path string) ([]fs.DirEntry, error) {
+	f, err := h.OpenDir(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.ReadDir(-1)
+}
+
+// OpenDir opens a directory, for callers that list it in parts.
+func (h *Host) OpenDir(path string) (*os.File, error) {
+	fd, err := h.openat(path, unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+// Readlink reads a symbolic link without following it.
+func (h *Host) Readlink(path string) (string, error) {
+	if h.Live() {
+		return os.Readlink(path)
+	}
+	fd, err := h.openat(path, unix.O_PATH|unix.O_NOFOLLOW)
+	if err != nil {
+		return "", &fs.PathError{Op: "readlink", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	buf := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(fd, "", buf)
+	if err != nil {
+		return "", &fs.PathError{Op: "readlink", Path: path, Err: err}
+	}
+	return string(buf[:n]), nil
+}
+
+// Stat describes what path leads to, symbolic links followed.
+func (h *Host) Stat(path string) (unix.Stat_t, error) { return h.stat(path, 0) }
+
+// Lstat describes path itself.
+func (h *Host) Lstat(path string) (unix.Stat_t, error) { return h.stat(path, unix.O_NOFOLLOW) }
+
+func (h *Host) stat(path string, flags int) (unix.Stat_t, error) {
+	var st unix.Stat_t
+	fail := func(err error) (unix.Stat_t, error) {
+		return st, &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	if h.Live() {
+		at := 0
+		if flags&unix.O_NOFOLLOW != 0 {
+			at = unix.AT_SYMLINK_NOFOLLOW
+		}
+		if err := unix.Fstatat(unix.AT_FDCWD, path, &st, at); err != nil {
+			return fail(err)
+		}
+		return st, nil
+	}
+	fd, err := h.openat(path, unix.O_PATH|flags)
+	if err != nil {
+		return fail(err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Fstat(fd, &st); err != nil {
+		return fail(err)
+	}
+	return st, nil
+}
+
+// Resolve gives the path inside the root that path leads to, with all symbolic
+// links followed.
+func (h *Host) Resolve(path string) (string, error) {
+	fd, err := h.openat(path, unix.O_PATH)
+	if err != nil {
+		return "", &fs.PathError{Op: "resolve", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	full, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
+	if err != nil {
+		return "", err
+	}
+	if h.Live() {
+		return full, nil
+	}
+	base, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", h.fd))
+	if err != nil {
+		return "", err
+	}
+	return "/" + strings.TrimLeft(strings.TrimPrefix(full, base), "/"), nil
+}
+
+// Gone reports whether err says that the thing read no longer exists, as when
+// a process ends while it is read.
+func Gone(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH)
+}

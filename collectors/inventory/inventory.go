@@ -1,0 +1,124 @@
+// Package inventory holds the nouns of Cityward: what is on this machine, as
+// collectors saw it. It judges nothing (package checks does) and reads nothing
+// (the collectors do).
+//
+// A collector returns [Facts], a part of the truth. [Merge] joins the parts of
+// one round into a [Snapshot]. What could not be seen is a fact too: a [Gap].
+package inventory
+
+import "time"
+
+// Kinds of evidence. A gap names the kind it touches, a check the kinds it
+// needs; a check whose evidence a gap touches never passes.
+const (
+	KindMachine    = "machine"    // hardware and operating system
+	KindProcesses  = "processes"  // which programs run
+	KindComponents = "components" // which software is installed, and who owns an executable
+	KindLicences   = "licences"   // under which terms
+	KindFlows      = "flows"      // connections that are or were open
+	KindListeners  = "listeners"  // sockets that wait for peers
+	KindStorage    = "storage"    // mounts, and the disks below data stores
+	KindHoldings   = "holdings"   // which program holds which store's data
+	KindAccess     = "access"     // file permissions of data stores
+	KindEngines    = "engines"    // running data engines and their directories
+	KindPlaces     = "places"     // country and operator of an address
+)
+
+// Facts is what one collector saw in one round. Fields a collector does not
+// know stay empty.
+type Facts struct {
+	Machine    *Machine
+	Processes  []Process
+	Components []Component
+	Owners     []Owner
+	Listeners  []Listener
+	Flows      []Flow
+	Mounts     []Mount
+	Stores     []DataStore
+	Candidates []Candidate
+	Holdings   []Holding
+	Places     []Place
+	Captures   []Capture
+	Tables     []Table
+	Gaps       []Gap
+}
+
+// Append adds what more holds to f. A later Machine or a later row for the same
+// store completes the earlier one in [Merge], not here.
+func (f *Facts) Append(more *Facts) {
+	if more.Machine != nil {
+		f.Machine = more.Machine
+	}
+	f.Processes = append(f.Processes, more.Processes...)
+	f.Components = append(f.Components, more.Components...)
+	f.Owners = append(f.Owners, more.Owners...)
+	f.Listeners = append(f.Listeners, more.Listeners...)
+	f.Flows = append(f.Flows, more.Flows...)
+	f.Mounts = append(f.Mounts, more.Mounts...)
+	f.Stores = append(f.Stores, more.Stores...)
+	f.Candidates = append(f.Candidates, more.Candidates...)
+	f.Holdings = append(f.Holdings, more.Holdings...)
+	f.Places = append(f.Places, more.Places...)
+	f.Captures = append(f.Captures, more.Captures...)
+	f.Tables = append(f.Tables, more.Tables...)
+	f.Gaps = append(f.Gaps, more.Gaps...)
+}
+
+// Gap is evidence that could not be had: denied, unsupported, timed out, lost.
+// A process that ended while it was read is no gap: its end was observed.
+type Gap struct {
+	Collector string // who could not see
+	Kind      string // which evidence is touched, one of the Kind constants
+	Store     string // set when only this data store's evidence is touched
+	Subject   string // what could not be seen, for people: a path, a process
+	Reason    string // why, for people: "permission denied"
+	Lost      int    // how many things were not seen; 0 when that is not known
+}
+
+// Tiers of a capture, best first. Only TierBPF can be complete.
+const (
+	TierBPF    = "bpf"
+	TierEvents = "events"
+	TierPoll   = "poll"
+)
+
+// Capture says how one kind of short-lived thing is watched.
+type Capture struct {
+	Name     string // flows, opens, processes
+	Tier     string // one of the Tier constants
+	Complete bool   // nothing can have passed unseen
+	Reason   string // why it is not complete, and what to change
+	Events   uint64 // seen since the agent started
+	Lost     uint64 // known to be lost since then
+	Orphans  uint64 // seen, but with no program to name
+}
+
+// Table is a dated set of reference facts: a geo database, a table of clouds.
+type Table struct {
+	Name string
+	Date time.Time // when its content was made or last reviewed
+}
+
+// Machine is the host itself.
+type Machine struct {
+	Hostname       string // never leaves the host but in its own reports
+	OS             string // ID of os-release(5), "debian"
+	OSVersion      string // VERSION_ID of os-release(5)
+	OSName         string // PRETTY_NAME of os-release(5)
+	Kernel         string // release, as uname -r
+	Arch           string // machine, as uname -m
+	BootID         string // /proc/sys/kernel/random/boot_id
+	Booted         time.Time
+	CPUs           int
+	MemoryBytes    uint64
+	Virtualization string // "none" on bare metal, a hypervisor's or container's name, "" unknown
+	Vendor         string // DMI sys_vendor
+	Product        string // DMI product_name
+	Serial         string // DMI product_serial; compared with the asset register, never shown
+	UUID           string // DMI product_uuid; likewise
+	DMI            bool   // the firmware's tables could be read
+	Platform       string // id of the cloud platform recognised, "" none
+	PlatformName   string // its name
+	PlatformRule   string // which fact recognised it: "sys_vendor = Hetzner"
+	Addresses      []string
+}

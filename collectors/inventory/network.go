@@ -1,0 +1,75 @@
+package inventory
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Zone is whose hardware an address is on, from the address and the policy
+// alone, never from a name. The zero value is outside: what is not known to be
+// the city's is not the city's.
+type Zone uint8
+
+// The four zones.
+const (
+	Outside  Zone = iota // none of the others
+	Host                 // this machine
+	City                 // a network of the city
+	Approved             // a network of a transfer in force
+)
+
+// String gives the label value of metrics and JSON.
+func (z Zone) String() string {
+	switch z {
+	case Host:
+		return "host"
+	case City:
+		return "city"
+	case Approved:
+		return "approved"
+	case Outside:
+	}
+	return "outside"
+}
+
+// Directions of a flow: who began it. Bytes move both ways in either.
+const (
+	In  = "in"
+	Out = "out"
+)
+
+// Listener is a socket that waits for peers.
+type Listener struct {
+	Process  Execution // zero when the owner could not be found
+	NetNS    uint64
+	Protocol string // tcp, udp, unix
+	Local    netip.AddrPort
+	Path     string // of a Unix socket
+}
+
+// Flow is what one execution exchanged with one peer endpoint: connections from
+// it to one address and port (out), or from one address to one of its ports
+// (in). Counts are totals since First and never fall while the row lives.
+type Flow struct {
+	Process     Execution // zero when the owner could not be found
+	NetNS       uint64
+	Direction   string         // In or Out
+	Protocol    string         // tcp, udp, …
+	Local       netip.AddrPort // port 0 where it varies (out)
+	Remote      netip.AddrPort // port 0 where it varies (in)
+	Sent        uint64         // payload bytes
+	Received    uint64
+	Connections uint64 // begun, whether or not they carried anything
+	Attempts    uint64 // of these, never established so far
+	First       time.Time
+	Last        time.Time // last round that saw it, or its end
+	Open        int       // connections open now
+	Zone        Zone      // of the remote address
+}
+
+// Place is where an address is and who runs it, by a local database.
+type Place struct {
+	Address  netip.Addr
+	Country  string // ISO 3166-1 alpha-2; "" unknown
+	Operator string // organisation of the autonomous system; "" unknown
+}

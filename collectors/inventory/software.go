@@ -1,0 +1,111 @@
+package inventory
+
+import (
+	"fmt"
+	"time"
+)
+
+// Execution is one run of one program: a process id together with its start
+// time, because ids are used again. It is unique within one boot.
+type Execution struct {
+	PID   int
+	Start uint64 // clock ticks after boot: field 22 of /proc/PID/stat, proc(5)
+}
+
+// String gives the id for people.
+func (e Execution) String() string { return fmt.Sprintf("pid %d", e.PID) }
+
+// FileID names a file whatever path leads to it.
+type FileID struct {
+	Device uint64 // st_dev
+	Inode  uint64
+}
+
+// Process is a running program.
+type Process struct {
+	ID         Execution
+	Parent     int // process id
+	Started    time.Time
+	Name       string   // the kernel's short name for it, at most 15 bytes
+	Executable string   // path in the process's own root; "" if it could not be read
+	File       FileID   // of the executable
+	Deleted    bool     // the executable's file was removed or replaced after the start
+	Memory     bool     // it runs from memory (memfd), from no file
+	Arguments  []string `json:"-"` // bounded; may hold secrets, so never shown
+	UID        int      // effective; -1 unknown
+	User       string   // its name, or the number where there is none
+	Group      string   // likewise, of the effective group
+	Groups     []string // supplementary groups
+	Unit       string   // systemd unit, from the control group
+	Container  string   // container id, from the control group
+	Kernel     bool     // a thread of the kernel: it has no executable
+	MountNS    uint64   // inode of each namespace; 0 unknown
+	NetNS      uint64
+	PIDNS      uint64
+	UserNS     uint64
+}
+
+// Program names what runs, for metrics and tables: the unit, else the
+// container, else the executable, else the kernel's short name.
+func (p *Process) Program() string {
+	switch {
+	case p.Unit != "":
+		return p.Unit
+	case p.Container != "":
+		return p.Container
+	case p.Executable != "":
+		return p.Executable
+	}
+	return p.Name
+}
+
+// Freedom is whether software may be used, studied, shared and improved by
+// anyone. The zero value is unknown, which never counts as free.
+type Freedom uint8
+
+// The three answers.
+const (
+	FreedomUnknown Freedom = iota
+	Free
+	NonFree
+)
+
+// String gives the label value of metrics and JSON.
+func (f Freedom) String() string {
+	switch f {
+	case Free:
+		return "free"
+	case NonFree:
+		return "nonfree"
+	case FreedomUnknown:
+	}
+	return "unknown"
+}
+
+// Licence is the terms of one component.
+type Licence struct {
+	Declared   string // as its maker wrote it, "" if nothing is written
+	Expression string // SPDX expression, "" if it could not be concluded
+	Source     string // where the answer comes from: "archive area", "copyright file"
+	Freedom    Freedom
+}
+
+// Component is one installed piece of software.
+type Component struct {
+	Ecosystem string // dpkg, rpm, python, …
+	Name      string
+	Version   string
+	Arch      string
+	Source    string // source package, when it has another name
+	Supplier  string
+	Area      string // archive area for dpkg: main, contrib, non-free, non-free-firmware; "" unknown
+	PURL      string // package URL; the key that other facts refer to
+	Licence   Licence
+}
+
+// Owner says which component a file belongs to.
+type Owner struct {
+	Path string // as Process.Executable has it
+	File FileID
+	PURL string
+}

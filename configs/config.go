@@ -1,0 +1,130 @@
+// Package configs reads what a person wrote: the configuration with its policy,
+// the waivers, and the reviewed tables of facts that ship with the program.
+//
+// Reading is strict. An unknown key is an error, every mistake of a file is
+// reported at once with its line and column, and a file with a mistake gives no
+// configuration at all.
+package configs
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Config is one configuration file.
+type Config struct {
+	Policy
+	Listen Listen
+	Round  Round
+	Geo    Geo
+	Log    Log
+
+	Source string // the file it was read from; "" the embedded default
+}
+
+// Policy is what should be: the part of the configuration that checks judge by.
+type Policy struct {
+	City      City
+	Software  Software
+	Stores    []DataStore // [[data_store]]
+	Transfers []Transfer  // [[transfer]]
+	Waivers   []Waiver    // of waivers.toml beside the configuration
+	WaiverErr error       // why no waiver is honoured; nil if the file is sound or absent
+}
+
+// City is whose hardware is the city's.
+type City struct {
+	Name          string
+	Networks      []netip.Prefix // the city's own; private ranges count only if listed
+	Domains       []string
+	Countries     []string // ISO 3166-1 alpha-2; sets severity only
+	Hardware      string   // path of the asset register (CSV); "" none
+	NoCitizenData bool     // a person states that no store of citizen data exists here
+}
+
+// Listen is where the daemon answers.
+type Listen struct {
+	Metrics   string // host:port
+	WebConfig string // exporter-toolkit web configuration file
+	Admin     string // path of the admin Unix socket; "" none
+	Insecure  bool   // permits Metrics beyond loopback without WebConfig
+}
+
+// Round is the clock of the daemon.
+type Round struct {
+	Interval time.Duration
+	Timeout  time.Duration // of one collector
+}
+
+// Geo names databases in the MaxMind format (MMDB); "" none.
+type Geo struct {
+	Country string // country database
+	ASN     string // autonomous systems: who runs an address
+	MaxAge  time.Duration
+}
+
+// Log is how the daemon logs.
+type Log struct {
+	Level  string // debug, info, warn, error
+	Format string // logfmt, json
+}
+
+// Software is what the city demands of software freedom.
+type Software struct {
+	FreeShareMinimum    float64  // 0 to 1, of installed components
+	UnknownShareMaximum float64  // 0 to 1; above it the share is unknown
+	LocalPrograms       []string // paths of programs the city built or installed itself, beside any package
+}
+
+// Classes of data.
+const (
+	ClassCitizen      = "citizen"
+	ClassConfidential = "confidential"
+	ClassPublic       = "public"
+)
+
+// DataStore is a declared store of data.
+type DataStore struct {
+	ID         string
+	Class      string
+	Paths      []string
+	Services   []Service
+	Readers    []string // user names, or group:NAME
+	Encryption string   // required, optional
+}
+
+// Service is a listening socket that serves a store's data.
+type Service struct {
+	Protocol string // tcp, udp, unix
+	Port     uint16 // of tcp and udp
+	Path     string // of unix
+}
+
+// Transfer is an approved flow: a record under GDPR article 30(1)(e) in machine
+// form.
+type Transfer struct {
+	ID         string
+	Networks   []netip.Prefix
+	Direction  string   // out, in
+	Ports      []uint16 // remote for out, local for in; empty means any
+	Programs   []string // executables; empty means any
+	Stores     []string // whose data may go there; empty means none
+	Country    string
+	Purpose    string
+	LegalBasis string
+	Owner      string
+	ApprovedBy string
+	Expires    time.Time // end of its last day, UTC
+}
+
+// Waiver excuses a failure for a time. The check still fails; it only does not
+// alert.
+type Waiver struct {
+	Check         string
+	Subject       string // exact, or a glob with *
+	Justification string
+	Owner         string
+	ApprovedBy    string
+	Ticket        string
+	Expires       time.Time // end of its last day, UTC
+}
