@@ -1,0 +1,208 @@
+package inventory
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// Snapshot is everything one round saw: sorted, indexed, and never changed once
+// made, so that checks, metrics and reports may share it.
+type Snapshot struct {
+	Facts
+	Taken time.Time
+
+	processes  map[Execution]int
+	components map[string]int
+	owners     map[ownerKey]string
+	stores     map[string]int
+	places     map[netip.Addr]int
+	flows      map[Execution][]Flow
+	holdings   map[Execution][]Holding
+}
+
+type ownerKey struct {
+	path string
+	file FileID
+}
+
+// Merge joins what the collectors of one round saw. Rows about the same data
+// store become one: each later row fills what the earlier ones left empty.
+func Merge(taken time.Time, parts ...*Facts) *Snapshot {
+	s := &Snapshot{Taken: taken}
+	for _, part := range parts {
+		s.Append(part)
+	}
+	s.Stores = mergeStores(s.Stores)
+	s.sort()
+	s.index()
+	return s
+}
+
+func mergeStores(rows []DataStore) []DataStore {
+	var merged []DataStore
+	at := make(map[string]int)
+	for _, row := range rows {
+		i, known := at[row.ID]
+		if !known {
+			at[row.ID] = len(merged)
+			merged = append(merged, row)
+			continue
+		}
+		completeStore(&merged[i], &row)
+	}
+	return merged
+}
+
+func completeStore(store, more *DataStore) {
+	if len(store.Paths) == 0 {
+		store.Paths = more.Paths
+	}
+	if len(store.Services) == 0 {
+		store.Services = more.Services
+	}
+	store.Class = cmp.Or(store.Class, more.Class)
+	store.Medium = cmp.Or(store.Medium, more.Medium)
+	store.MediumZ = cmp.Or(store.MediumZ, more.MediumZ)
+	store.Peer = cmp.Or(store.Peer, more.Peer)
+	store.Encrypted = cmp.Or(store.Encrypted, more.Encrypted)
+	store.Exposed = append(store.Exposed, more.Exposed...)
+	store.Examined += more.Examined
+}
+
+func (s *Snapshot) sort() {
+	slices.SortStableFunc(s.Processes, func(a, b Process) int { return compareExecutions(a.ID, b.ID) })
+	slices.SortStableFunc(s.Components, func(a, b Component) int {
+		return cmp.Or(cmp.Compare(a.Ecosystem, b.Ecosystem), cmp.Compare(a.Name, b.Name),
+			cmp.Compare(a.Version, b.Version), cmp.Compare(a.PURL, b.PURL))
+	})
+	slices.SortStableFunc(s.Owners, func(a, b Owner) int {
+		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.File.Device, b.File.Device), cmp.Compare(a.File.Inode, b.File.Inode))
+	})
+	slices.SortStableFunc(s.Listeners, func(a, b Listener) int {
+		return cmp.Or(cmp.Compare(a.NetNS, b.NetNS), cmp.Compare(a.Protocol, b.Protocol), a.Local.Compare(b.Local),
+			cmp.Compare(a.Path, b.Path), compareExecutions(a.Process, b.Process))
+	})
+	slices.SortStableFunc(s.Flows, func(a, b Flow) int {
+		return cmp.Or(compareExecutions(a.Process, b.Process), cmp.Compare(a.NetNS, b.NetNS), cmp.Compare(a.Direction, b.Direction),
+			cmp.Compare(a.Protocol, b.Protocol), a.Remote.Compare(b.Remote), a.Local.Compare(b.Local))
+	})
+	slices.SortStableFunc(s.Mounts, func(a, b Mount) int {
+		return cmp.Or(cmp.Compare(a.Target, b.Target), cmp.Compare(a.Source, b.Source))
+	})
+	slices.SortStableFunc(s.Stores, func(a, b DataStore) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortStableFunc(s.Candidates, func(a, b Candidate) int {
+		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Engine, b.Engine))
+	})
+	slices.SortStableFunc(s.Holdings, func(a, b Holding) int {
+		return cmp.Or(cmp.Compare(a.Store, b.Store), compareExecutions(a.Process, b.Process), cmp.Compare(a.How, b.How))
+	})
+	slices.SortStableFunc(s.Places, func(a, b Place) int { return a.Address.Compare(b.Address) })
+	slices.SortStableFunc(s.Captures, func(a, b Capture) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortStableFunc(s.Tables, func(a, b Table) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortStableFunc(s.Gaps, func(a, b Gap) int {
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Collector, b.Collector), cmp.Compare(a.Store, b.Store),
+			cmp.Compare(a.Subject, b.Subject), cmp.Compare(a.Reason, b.Reason))
+	})
+}
+
+func compareExecutions(a, b Execution) int {
+	return cmp.Or(cmp.Compare(a.PID, b.PID), cmp.Compare(a.Start, b.Start))
+}
+
+func (s *Snapshot) index() {
+	s.processes = make(map[Execution]int, len(s.Processes))
+	for i := range s.Processes {
+		s.processes[s.Processes[i].ID] = i
+	}
+	s.components = make(map[string]int, len(s.Components))
+	for i := range s.Components {
+		s.components[s.Components[i].PURL] = i
+	}
+	s.owners = make(map[ownerKey]string, len(s.Owners))
+	for _, o := range s.Owners {
+		s.owners[ownerKey{o.Path, o.File}] = o.PURL
+	}
+	s.stores = make(map[string]int, len(s.Stores))
+	for i := range s.Stores {
+		s.stores[s.Stores[i].ID] = i
+	}
+	s.places = make(map[netip.Addr]int, len(s.Places))
+	for i := range s.Places {
+		s.places[s.Places[i].Address] = i
+	}
+	s.flows = groupBy(s.Flows, func(f *Flow) Execution { return f.Process })
+	s.holdings = groupBy(s.Holdings, func(h *Holding) Execution { return h.Process })
+}
+
+// groupBy cuts rows that are sorted by execution into one part for each.
+func groupBy[T any](rows []T, of func(*T) Execution) map[Execution][]T {
+	groups := make(map[Execution][]T)
+	for i := range rows {
+		id := of(&rows[i])
+		groups[id] = append(groups[id], rows[i])
+	}
+	return groups
+}
+
+// Process gives the process of an execution.
+func (s *Snapshot) Process(id Execution) (*Process, bool) {
+	i, ok := s.processes[id]
+	if !ok {
+		return nil, false
+	}
+	return &s.Processes[i], true
+}
+
+// Component gives the component with a package URL.
+func (s *Snapshot) Component(purl string) (*Component, bool) {
+	i, ok := s.components[purl]
+	if !ok {
+		return nil, false
+	}
+	return &s.Components[i], true
+}
+
+// Owner gives the component that a process's executable belongs to.
+func (s *Snapshot) Owner(p *Process) (*Component, bool) {
+	purl, ok := s.owners[ownerKey{p.Executable, p.File}]
+	if !ok {
+		return nil, false
+	}
+	return s.Component(purl)
+}
+
+// DataStore gives the declared store with an id.
+func (s *Snapshot) DataStore(id string) (*DataStore, bool) {
+	i, ok := s.stores[id]
+	if !ok {
+		return nil, false
+	}
+	return &s.Stores[i], true
+}
+
+// HoldingsOf lists who holds a store's data.
+func (s *Snapshot) HoldingsOf(store string) []Holding {
+	at, _ := slices.BinarySearchFunc(s.Holdings, store, func(h Holding, id string) int { return cmp.Compare(h.Store, id) })
+	end := at
+	for end < len(s.Holdings) && s.Holdings[end].Store == store {
+		end++
+	}
+	return s.Holdings[at:end]
+}
+
+// StoresHeldBy lists what an execution holds.
+func (s *Snapshot) StoresHeldBy(id Execution) []Holding { return s.holdings[id] }
+
+// FlowsOf lists the flows of an execution.
+func (s *Snapshot) FlowsOf(id Execution) []Flow { return s.flows[id] }
+
+// Place gives what is known of where an address is.
+func (s *Snapshot) Place(addr netip.Addr) (Place, bool) {
+	i, ok := s.places[addr.Unmap()]
+	if !ok {
+		return Place{Address: addr}, false
+	}
+	return s.Places[i], true
+}
