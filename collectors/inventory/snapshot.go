@@ -18,7 +18,6 @@ type Snapshot struct {
 	owners     map[ownerKey]string
 	stores     map[string]int
 	places     map[netip.Addr]int
-	flows      map[Execution][]Flow
 	holdings   map[Execution][]Holding
 }
 
@@ -132,18 +131,20 @@ func (s *Snapshot) index() {
 	for i := range s.Places {
 		s.places[s.Places[i].Address] = i
 	}
-	s.flows = groupBy(s.Flows, func(f *Flow) Execution { return f.Process })
-	s.holdings = groupBy(s.Holdings, func(h *Holding) Execution { return h.Process })
+	s.holdings = make(map[Execution][]Holding)
+	for _, h := range s.Holdings {
+		s.holdings[h.Process] = append(s.holdings[h.Process], h)
+	}
 }
 
-// groupBy cuts rows that are sorted by execution into one part for each.
-func groupBy[T any](rows []T, of func(*T) Execution) map[Execution][]T {
-	groups := make(map[Execution][]T)
-	for i := range rows {
-		id := of(&rows[i])
-		groups[id] = append(groups[id], rows[i])
+// span gives the rows of a sorted slice that compare equal to the key.
+func span[T, K any](rows []T, key K, compare func(T, K) int) []T {
+	from, _ := slices.BinarySearchFunc(rows, key, compare)
+	to := from
+	for to < len(rows) && compare(rows[to], key) == 0 {
+		to++
 	}
-	return groups
+	return rows[from:to:to]
 }
 
 // Process gives the process of an execution.
@@ -184,19 +185,16 @@ func (s *Snapshot) DataStore(id string) (*DataStore, bool) {
 
 // HoldingsOf lists who holds a store's data.
 func (s *Snapshot) HoldingsOf(store string) []Holding {
-	at, _ := slices.BinarySearchFunc(s.Holdings, store, func(h Holding, id string) int { return cmp.Compare(h.Store, id) })
-	end := at
-	for end < len(s.Holdings) && s.Holdings[end].Store == store {
-		end++
-	}
-	return s.Holdings[at:end]
+	return span(s.Holdings, store, func(h Holding, id string) int { return cmp.Compare(h.Store, id) })
 }
 
 // StoresHeldBy lists what an execution holds.
 func (s *Snapshot) StoresHeldBy(id Execution) []Holding { return s.holdings[id] }
 
 // FlowsOf lists the flows of an execution.
-func (s *Snapshot) FlowsOf(id Execution) []Flow { return s.flows[id] }
+func (s *Snapshot) FlowsOf(id Execution) []Flow {
+	return span(s.Flows, id, func(f Flow, id Execution) int { return compareExecutions(f.Process, id) })
+}
 
 // Place gives what is known of where an address is.
 func (s *Snapshot) Place(addr netip.Addr) (Place, bool) {
