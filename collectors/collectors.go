@@ -9,8 +9,20 @@ package collectors
 
 import (
 	"context"
+	"time"
 
+	"cityward/collectors/access"
+	"cityward/collectors/custody"
+	"cityward/collectors/dpkg"
+	"cityward/collectors/engine"
+	"cityward/collectors/flow"
+	"cityward/collectors/geo"
+	"cityward/collectors/internal/host"
 	"cityward/collectors/inventory"
+	"cityward/collectors/machine"
+	"cityward/collectors/process"
+	"cityward/collectors/storage"
+	"cityward/configs"
 )
 
 // Collector sees one part of the machine.
@@ -20,3 +32,73 @@ type Collector interface {
 	// be seen at all; what is only partly missing is a gap among the facts.
 	Collect(ctx context.Context, seen *inventory.Facts) (inventory.Facts, error)
 }
+
+// Configurer is a collector that heeds the configuration. Configure is called
+// between rounds, so that a reload loses none of what was counted.
+type Configurer interface {
+	Configure(cfg *configs.Config)
+}
+
+// Spec is one line of the catalogue.
+type Spec struct {
+	Name  string
+	Kinds []string // of evidence that is missing when it fails altogether
+	New   func(h *host.Host, cfg *configs.Config) Collector
+}
+
+// All is the catalogue.
+func All() []Spec {
+	return []Spec{
+		{"machine", []string{inventory.KindMachine}, func(h *host.Host, cfg *configs.Config) Collector { return machine.New(h, cfg) }},
+		{"process", []string{inventory.KindProcesses}, func(h *host.Host, _ *configs.Config) Collector { return process.New(h) }},
+		{"engine", []string{inventory.KindEngines}, func(h *host.Host, cfg *configs.Config) Collector { return engine.New(h, cfg) }},
+		{"storage", []string{inventory.KindStorage}, func(h *host.Host, cfg *configs.Config) Collector { return storage.New(h, cfg) }},
+		{"access", []string{inventory.KindAccess}, func(h *host.Host, cfg *configs.Config) Collector { return access.New(h, cfg) }},
+		{"dpkg", []string{inventory.KindComponents, inventory.KindLicences}, func(h *host.Host, _ *configs.Config) Collector { return dpkg.New(h) }},
+		{"flow", []string{inventory.KindFlows, inventory.KindListeners}, func(h *host.Host, cfg *configs.Config) Collector { return flow.New(h, cfg) }},
+		{"custody", []string{inventory.KindHoldings}, func(h *host.Host, cfg *configs.Config) Collector { return custody.New(h, cfg) }},
+		{"geo", []string{inventory.KindPlaces}, func(h *host.Host, cfg *configs.Config) Collector { return geo.New(h, cfg) }},
+	}
+}
+
+// Entry is a collector at work.
+type Entry struct {
+	Name  string
+	Kinds []string
+	Collector
+}
+
+// Set is the collectors of one machine.
+type Set struct {
+	host    *host.Host
+	entries []Entry
+}
+
+// Build opens the machine whose files lie below root and makes the collectors
+// of the catalogue for it.
+func Build(catalogue []Spec, root string, cfg *configs.Config, now func() time.Time) (*Set, error) {
+	h, err := host.Open(root, now)
+	if err != nil {
+		return nil, err
+	}
+	set := &Set{host: h}
+	for _, spec := range catalogue {
+		set.entries = append(set.entries, Entry{spec.Name, spec.Kinds, spec.New(h, cfg)})
+	}
+	return set, nil
+}
+
+// Entries lists the collectors in the order in which they run.
+func (s *Set) Entries() []Entry { return s.entries }
+
+// Configure gives a new configuration to the collectors that heed one.
+func (s *Set) Configure(cfg *configs.Config) {
+	for _, entry := range s.entries {
+		if c, heeds := entry.Collector.(Configurer); heeds {
+			c.Configure(cfg)
+		}
+	}
+}
+
+// Close releases the machine.
+func (s *Set) Close() error { return s.host.Close() }

@@ -1,0 +1,280 @@
+// Package agent is the round: collect, merge, judge, publish.
+//
+// One goroutine runs the rounds; everything it publishes is immutable, so a
+// scrape or a report never waits for a collector. A collector that hangs (a
+// dead network file system can hold a system call for ever) is left behind: its
+// evidence is a gap until it returns.
+package agent
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"cityward/checks"
+	"cityward/checks/finding"
+	"cityward/collectors"
+	"cityward/collectors/inventory"
+	"cityward/configs"
+)
+
+// Options is what an agent needs from outside.
+type Options struct {
+	Config    *configs.Config
+	Load      func() (*configs.Config, error) // reads the configuration anew, for Reload
+	Set       *collectors.Set                 // what to look with
+	Checks    []checks.Check                  // what to judge
+	Log       *slog.Logger
+	Now       func() time.Time
+	Progress  func(name string, done, total int) // called before each collector; may be nil
+	Published func(*Report)                      // called after each round of Run; may be nil
+}
+
+// Agent runs rounds. Its methods are for one goroutine, but for Busy.
+type Agent struct {
+	Options
+	state  ConfigState
+	stats  map[string]*CollectorStat
+	stuck  map[string]<-chan struct{} // collectors that did not come back, until they do
+	since  map[string]time.Time       // when each finding was first seen with its verdict
+	rounds uint64
+	began  atomic.Int64 // of the round that runs, in Unix nanoseconds; 0 between rounds
+}
+
+// Report is one finished round. It is immutable.
+type Report struct {
+	Snapshot   *inventory.Snapshot
+	Findings   []finding.Finding
+	Results    []checks.Result
+	Policy     *configs.Policy // in force
+	Config     ConfigState
+	Collectors []CollectorStat
+	Rounds     uint64 // finished since the start, this one included
+	Duration   time.Duration
+}
+
+// ConfigState says whether the configuration on disk is the one in force.
+type ConfigState struct {
+	Valid  bool
+	Loaded time.Time // when the one in force was read
+	Err    string    // what is wrong with the one on disk; "" nothing
+}
+
+// CollectorStat is how one collector fared.
+type CollectorStat struct {
+	Name        string
+	Success     bool
+	Duration    time.Duration
+	LastSuccess time.Time // zero before the first
+	Err         string
+}
+
+// New returns an agent that has not looked yet.
+func New(o Options) *Agent {
+	return &Agent{
+		Options: o,
+		state:   ConfigState{Valid: true, Loaded: o.Now()},
+		stats:   make(map[string]*CollectorStat),
+		stuck:   make(map[string]<-chan struct{}),
+		since:   make(map[string]time.Time),
+	}
+}
+
+// Run makes a round at once and then one each interval, until ctx ends. A value
+// on reload makes it read the configuration again first.
+func (a *Agent) Run(ctx context.Context, reload <-chan struct{}) error {
+	for {
+		report := a.Round(ctx)
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // being asked to stop is no failure
+		}
+		if a.Published != nil {
+			a.Published(report)
+		}
+		timer := time.NewTimer(max(a.Config.Round.Interval-report.Duration, a.Config.Round.Interval/10))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-reload:
+			timer.Stop()
+			a.Reload()
+		case <-timer.C:
+		}
+	}
+}
+
+// Busy is how long the round that runs now has been running; 0 between rounds.
+// It may be called from any goroutine.
+func (a *Agent) Busy() time.Duration {
+	began := a.began.Load()
+	if began == 0 {
+		return 0
+	}
+	return max(a.Now().Sub(time.Unix(0, began)), 1)
+}
+
+// Reload reads the configuration again. A broken one changes nothing but the
+// state that reports and metrics show.
+func (a *Agent) Reload() {
+	config, err := a.Load()
+	if err != nil {
+		a.state.Valid, a.state.Err = false, err.Error()
+		a.Log.Error("configuration is broken, the one before stays in force", "err", err)
+		return
+	}
+	if config.Listen != a.Config.Listen {
+		a.Log.Warn("listen addresses change with a restart only")
+	}
+	a.Config = config
+	a.state = ConfigState{Valid: true, Loaded: a.Now()}
+	a.Set.Configure(config)
+	a.Log.Info("configuration reloaded", "file", config.Source)
+}
+
+// Round looks at everything once and judges it.
+func (a *Agent) Round(ctx context.Context) *Report {
+	began := a.Now()
+	a.began.Store(began.UnixNano())
+	defer a.began.Store(0)
+
+	facts := a.collect(ctx)
+	snapshot := inventory.Merge(began, &facts)
+	findings := checks.Run(a.Checks, snapshot, &a.Config.Policy)
+	a.date(findings, began)
+	a.rounds++
+	return &Report{
+		Snapshot:   snapshot,
+		Findings:   findings,
+		Results:    checks.Summary(a.Checks, findings),
+		Policy:     &a.Config.Policy,
+		Config:     a.state,
+		Collectors: a.collectorStats(),
+		Rounds:     a.rounds,
+		Duration:   a.Now().Sub(began),
+	}
+}
+
+// date fills in since when each finding has had its verdict.
+func (a *Agent) date(findings []finding.Finding, now time.Time) {
+	current := make(map[string]time.Time, len(findings))
+	for i := range findings {
+		key := findings[i].Key() + "\x00" + findings[i].Verdict.String()
+		since, known := a.since[key]
+		if !known {
+			since = now
+		}
+		current[key] = since
+		findings[i].Since = since
+	}
+	a.since = current
+}
+
+func (a *Agent) collect(ctx context.Context) inventory.Facts {
+	var facts inventory.Facts
+	entries := a.Set.Entries()
+	for i, entry := range entries {
+		if ctx.Err() != nil {
+			break
+		}
+		if a.Progress != nil {
+			a.Progress(entry.Name, i, len(entries))
+		}
+		part := a.ask(ctx, entry, facts)
+		facts.Append(&part)
+	}
+	if a.Progress != nil {
+		a.Progress("", len(entries), len(entries))
+	}
+	return facts
+}
+
+// ask runs one collector within its time. seen is a copy of the slice headers,
+// so a collector that is left behind can go on reading it.
+func (a *Agent) ask(ctx context.Context, entry collectors.Entry, seen inventory.Facts) inventory.Facts {
+	stat := a.stat(entry.Name)
+	began := a.Now()
+	part, err := a.attempt(ctx, entry, seen)
+	stat.Duration = a.Now().Sub(began)
+	stat.Success = err == nil
+	if err == nil {
+		stat.LastSuccess, stat.Err = a.Now(), ""
+		return part
+	}
+	if stat.Err != err.Error() {
+		a.Log.Warn("collector sees nothing", "collector", entry.Name, "err", err)
+	}
+	stat.Err = err.Error()
+	for _, kind := range entry.Kinds {
+		part.Gaps = append(part.Gaps, inventory.Gap{Collector: entry.Name, Kind: kind, Reason: err.Error()})
+	}
+	return part
+}
+
+type answer struct {
+	facts inventory.Facts
+	err   error
+}
+
+func (a *Agent) attempt(ctx context.Context, entry collectors.Entry, seen inventory.Facts) (inventory.Facts, error) {
+	if back, stuck := a.stuck[entry.Name]; stuck {
+		select {
+		case <-back:
+			delete(a.stuck, entry.Name)
+		default:
+			return inventory.Facts{}, fmt.Errorf("ask %s: has not come back from an earlier round", entry.Name)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, a.Config.Round.Timeout)
+	defer cancel()
+	answers := make(chan answer, 1)
+	back := make(chan struct{})
+	go func() {
+		defer close(back)
+		answers <- guarded(ctx, entry, &seen)
+	}()
+	select {
+	case got := <-answers:
+		return got.facts, got.err
+	case <-ctx.Done():
+	}
+	// A collector that heeds its context comes back at once; give it that.
+	select {
+	case got := <-answers:
+		return got.facts, got.err
+	case <-time.After(time.Second):
+		a.stuck[entry.Name] = back
+		return inventory.Facts{}, fmt.Errorf("ask %s: %w", entry.Name, context.Cause(ctx))
+	}
+}
+
+// guarded turns a panic into an error: one room on fire must not blind the
+// others.
+func guarded(ctx context.Context, entry collectors.Entry, seen *inventory.Facts) (got answer) {
+	defer func() {
+		if p := recover(); p != nil {
+			got = answer{err: fmt.Errorf("ask %s: panic: %v", entry.Name, p)}
+		}
+	}()
+	facts, err := entry.Collect(ctx, seen)
+	return answer{facts, err}
+}
+
+func (a *Agent) stat(name string) *CollectorStat {
+	if a.stats[name] == nil {
+		a.stats[name] = &CollectorStat{Name: name}
+	}
+	return a.stats[name]
+}
+
+func (a *Agent) collectorStats() []CollectorStat {
+	stats := make([]CollectorStat, 0, len(a.stats))
+	for _, entry := range a.Set.Entries() {
+		if stat, asked := a.stats[entry.Name]; asked {
+			stats = append(stats, *stat)
+		}
+	}
+	return stats
+}
