@@ -1,0 +1,245 @@
+package metrics
+
+import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"cityward/collectors/inventory"
+	"cityward/configs"
+)
+
+// maxOpen is how many values an open label set admits.
+const maxOpen = 20
+
+// other counts what came after those.
+const other = "other"
+
+// patience is how many rounds a vanished row is remembered. A namespace that
+// cannot be read for one round hides its rows; counted anew when they come back,
+// old bytes would look like new ones.
+const patience = 10
+
+// counters are totals since the daemon started. They never shrink.
+type counters struct {
+	round    uint64
+	rows     map[rowKey]*row
+	flows    map[flowLabels]*volume
+	outside  *top[place]
+	programs *top[program]
+	stores   map[storeLabels]uint64
+}
+
+// rowKey names a flow from round to round.
+type rowKey struct {
+	process             inventory.Execution
+	netNS               uint64
+	direction, protocol string
+	local, remote       netip.AddrPort
+}
+
+// row is what was known of a flow the last time it was seen.
+type row struct {
+	volume
+	first   time.Time
+	round   uint64
+	program program
+	holds   []inventory.Holding
+}
+
+// volume is what one or many flows moved.
+type volume struct{ sent, received, begun uint64 }
+
+type (
+	flowLabels  struct{ direction, protocol, zone string }
+	storeLabels struct{ store, zone, how string }
+	place       struct{ country, operator string }
+	program     string
+)
+
+func newCounters() *counters {
+	c := &counters{
+		rows:     make(map[rowKey]*row),
+		flows:    make(map[flowLabels]*volume),
+		outside:  &top[place]{rest: place{other, other}, totals: make(map[place]uint64)},
+		programs: &top[program]{rest: other, totals: make(map[program]uint64)},
+		stores:   make(map[storeLabels]uint64),
+	}
+	for _, direction := range []string{inventory.In, inventory.Out} {
+		for _, protocol := range []string{"tcp", "udp", other} {
+			for _, zone := range zones() {
+				c.flows[flowLabels{direction, protocol, zone}] = &volume{}
+			}
+		}
+	}
+	return c
+}
+
+func zones() []string {
+	return []string{inventory.Host.String(), inventory.City.String(), inventory.Approved.String(), inventory.Outside.String()}
+}
+
+// observe adds what each flow moved since the round before.
+func (c *counters) observe(s *inventory.Snapshot, policy *configs.Policy) {
+	c.round++
+	c.declare(policy)
+	outside := make(map[place]uint64)
+	programs := make(map[program]uint64)
+	for i := range s.Flows {
+		flow := &s.Flows[i]
+		known, grown := c.advance(flow)
+		known.attribute(s, flow.Process)
+		zone := flow.Zone.String()
+
+		total := c.flows[labelsOf(flow)]
+		total.sent += grown.sent
+		total.received += grown.received
+		total.begun += grown.begun
+		for store, how := range strongest(known.holds) {
+			c.stores[storeLabels{store, zone, how}] += grown.sent
+		}
+		if flow.Zone == inventory.Outside && grown.sent > 0 {
+			outside[placeOf(s, flow.Remote.Addr())] += grown.sent
+			programs[known.program] += grown.sent
+		}
+	}
+	c.outside.add(outside, func(a, b place) int {
+		return cmp.Or(cmp.Compare(a.country, b.country), cmp.Compare(a.operator, b.operator))
+	})
+	c.programs.add(programs, cmp.Compare)
+	maps.DeleteFunc(c.rows, func(_ rowKey, r *row) bool { return c.round-r.round > patience })
+}
+
+// declare starts the counters of each store at 0, so that the first byte that
+// leaves it is already an increase to Prometheus.
+func (c *counters) declare(policy *configs.Policy) {
+	for i := range policy.Stores {
+		for _, zone := range zones() {
+			for _, how := range []string{inventory.HowDirect, inventory.HowService} {
+				c.stores[storeLabels{policy.Stores[i].ID, zone, how}] += 0
+			}
+		}
+	}
+}
+
+// advance finds what is remembered of a flow and how much it grew. A row that
+// began at another time, or shrank, is a new one.
+func (c *counters) advance(flow *inventory.Flow) (*row, volume) {
+	now := volume{flow.Sent, flow.Received, flow.Connections}
+	key := rowKey{flow.Process, flow.NetNS, flow.Direction, flow.Protocol, flow.Local, flow.Remote}
+	known := c.rows[key]
+	if known == nil || !known.first.Equal(flow.First) ||
+		now.sent < known.sent || now.received < known.received || now.begun < known.begun {
+		known = &row{first: flow.First}
+		c.rows[key] = known
+	}
+	grown := volume{now.sent - known.sent, now.received - known.received, now.begun - known.begun}
+	known.volume, known.round = now, c.round
+	return known, grown
+}
+
+// attribute remembers whose flow it is. The last bytes of a program that has
+// ended are still its own, and still the store's.
+func (r *row) attribute(s *inventory.Snapshot, id inventory.Execution) {
+	if process, runs := s.Process(id); runs {
+		r.program, r.holds = programOf(process), s.StoresHeldBy(id)
+	}
+}
+
+// strongest gives the strongest way in which each store is held. Holdings of
+// one execution come sorted, and the names of the ways sort by strength.
+func strongest(holdings []inventory.Holding) map[string]string {
+	if len(holdings) == 0 {
+		return nil
+	}
+	ways := make(map[string]string, len(holdings))
+	for _, h := range holdings {
+		if ways[h.Store] == "" || h.How == inventory.HowDirect {
+			ways[h.Store] = h.How
+		}
+	}
+	return ways
+}
+
+func labelsOf(flow *inventory.Flow) flowLabels {
+	direction, protocol := inventory.Out, other
+	if flow.Direction == inventory.In {
+		direction = inventory.In
+	}
+	if flow.Protocol == "tcp" || flow.Protocol == "udp" {
+		protocol = flow.Protocol
+	}
+	return flowLabels{direction, protocol, flow.Zone.String()}
+}
+
+func placeOf(s *inventory.Snapshot, address netip.Addr) place {
+	known, _ := s.Place(address)
+	country := known.Country
+	if len(country) != 2 || strings.Trim(country, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
+		country = ""
+	}
+	return place{label(country), label(known.Operator)}
+}
+
+// programOf names a program in words that say nothing about people: a service
+// without its instance, which is often a user or a host, else the executable
+// without its directory. Scopes and transient units are named after sessions and
+// containers, so they would fill the label set with names used once.
+func programOf(p *inventory.Process) program {
+	name, service := strings.CutSuffix(p.Unit, ".service")
+	if service && !strings.HasPrefix(name, "run-") {
+		if template, _, instance := strings.Cut(name, "@"); instance {
+			name = template + "@"
+		}
+		return program(label(name + ".service"))
+	}
+	if p.Executable == "" {
+		return "unknown"
+	}
+	return program(label(path.Base(p.Executable)))
+}
+
+// top is totals over an open label set. The first values are admitted, the
+// largest of a round before the others; what is admitted stays, or its counter
+// would shrink.
+type top[K comparable] struct {
+	totals map[K]uint64
+	rest   K
+}
+
+func (t *top[K]) add(round map[K]uint64, compare func(a, b K) int) {
+	byVolume := slices.SortedFunc(maps.Keys(round), func(a, b K) int {
+		return cmp.Or(cmp.Compare(round[b], round[a]), compare(a, b))
+	})
+	for _, value := range byVolume {
+		_, admitted := t.totals[value]
+		_, overflown := t.totals[t.rest]
+		if !admitted && (overflown || len(t.totals) >= maxOpen) {
+			t.totals[t.rest] += round[value]
+			continue
+		}
+		t.totals[value] += round[value]
+	}
+}
+
+// counters shows the totals.
+func (p *page) counters(f *families, c *counters) {
+	for l, v := range c.flows {
+		p.counter(f.flows, v.begun, l.direction, l.protocol, l.zone)
+		p.counter(f.flowSent, v.sent, l.direction, l.protocol, l.zone)
+		p.counter(f.flowReceived, v.received, l.direction, l.protocol, l.zone)
+	}
+	for l, bytes := range c.outside.totals {
+		p.counter(f.outsideSent, bytes, l.country, l.operator)
+	}
+	for name, bytes := range c.programs.totals {
+		p.counter(f.programOutside, bytes, string(name))
+	}
+	for l, bytes := range c.stores {
+		p.counter(f.storeSent, bytes, l.store, l.zone, l.how)
+	}
+}

@@ -1,0 +1,193 @@
+package metrics
+
+import (
+	"fmt"
+
+	"cityward/agent"
+	"cityward/checks/finding"
+	"cityward/collectors/inventory"
+)
+
+// report shows how the round itself went.
+func (p *page) report(f *families, r *agent.Report) {
+	p.counter(f.rounds, r.Rounds)
+	p.gauge(f.roundTimestamp, unix(r.Snapshot.Taken))
+	p.gauge(f.roundDuration, r.Duration.Seconds())
+	p.gauge(f.configValid, number(r.Config.Valid))
+	p.gauge(f.configReload, unix(r.Config.Loaded))
+	p.gauge(f.waiversValid, number(r.Policy.WaiverErr == nil))
+	for _, c := range r.Collectors {
+		p.gauge(f.collectorSuccess, number(c.Success), c.Name)
+		p.gauge(f.collectorDuration, c.Duration.Seconds(), c.Name)
+		p.gauge(f.collectorLastSuccess, unix(c.LastSuccess), c.Name)
+	}
+	waivers := make(map[string]int)
+	for _, w := range r.Policy.Waivers {
+		waivers[w.Check]++
+		id := w.Check
+		if n := waivers[w.Check]; n > 1 {
+			id = fmt.Sprintf("%s/%d", w.Check, n)
+		}
+		p.gauge(f.waiverExpiry, unix(w.Expires), id)
+	}
+	for _, t := range r.Policy.Transfers {
+		p.gauge(f.transferExpiry, unix(t.Expires), t.ID)
+	}
+}
+
+// machine shows the host and what of it could be seen.
+func (p *page) machine(f *families, s *inventory.Snapshot) {
+	if m := s.Machine; m != nil {
+		platform := m.Platform
+		if platform == "" {
+			platform = "none"
+		}
+		p.gauge(f.machineInfo, 1, m.OS, m.OSVersion, m.Kernel, m.Arch, m.Virtualization, platform, m.Vendor, m.Product)
+	}
+	for _, c := range s.Captures {
+		p.gauge(f.captureTier, 1, c.Name, c.Tier)
+		p.gauge(f.captureComplete, number(c.Complete), c.Name)
+		p.counter(f.events, c.Events, c.Name)
+		p.counter(f.eventsLost, c.Lost, c.Name)
+		p.counter(f.eventsUnattributed, c.Orphans, c.Name)
+	}
+	for _, t := range s.Tables {
+		p.gauge(f.factsTimestamp, unix(t.Date), t.Name)
+	}
+	lost := make(map[string]int)
+	for _, g := range s.Gaps {
+		lost[g.Kind] += max(g.Lost, 1)
+	}
+	for _, kind := range kinds() {
+		p.gauge(f.gaps, float64(lost[kind]), kind)
+	}
+}
+
+// kinds lists every kind of evidence, so that "no gap" is a 0 and not an
+// absence.
+func kinds() []string {
+	return []string{
+		inventory.KindMachine, inventory.KindProcesses, inventory.KindComponents, inventory.KindLicences,
+		inventory.KindFlows, inventory.KindListeners, inventory.KindStorage, inventory.KindHoldings,
+		inventory.KindAccess, inventory.KindEngines, inventory.KindPlaces,
+	}
+}
+
+// checks shows the verdicts.
+func (p *page) checks(f *families, r *agent.Report) {
+	waivers := make(map[string]bool)
+	for _, w := range r.Policy.Waivers {
+		waivers[w.Check] = true
+	}
+	for _, result := range r.Results {
+		severity := result.Severity.String()
+		failing := result.Verdict == finding.Fail
+		waived := failing && result.Disposition == finding.Waived
+		if result.Verdict != finding.NotApplicable {
+			p.gauge(f.checkFailing, number(failing && !waived), result.Check, severity)
+		}
+		p.gauge(f.checkUnknown, number(result.Verdict == finding.Unknown), result.Check, severity)
+		if waivers[result.Check] || waived {
+			p.gauge(f.checkWaived, number(waived), result.Check, severity)
+		}
+	}
+
+	type group struct{ severity, disposition string }
+	counts := make(map[group]int)
+	for i := range r.Findings {
+		if r.Findings[i].Verdict == finding.Fail {
+			counts[group{r.Findings[i].Severity.String(), r.Findings[i].Disposition}]++
+		}
+	}
+	for _, severity := range finding.Severities() {
+		for _, disposition := range []string{finding.Open, finding.Waived, finding.WaiverExpired} {
+			n := counts[group{severity.String(), disposition}]
+			p.gauge(f.findings, float64(n), severity.String(), disposition)
+		}
+	}
+}
+
+// freedoms counts things by whether their licence is free.
+type freedoms map[inventory.Freedom]int
+
+// all lists the three answers.
+func (freedoms) all() []inventory.Freedom {
+	return []inventory.Freedom{inventory.Free, inventory.NonFree, inventory.FreedomUnknown}
+}
+
+// software shows what is installed and running, by licence.
+func (p *page) software(f *families, s *inventory.Snapshot) {
+	installed := make(freedoms)
+	byEcosystem := make(map[string]freedoms)
+	for i := range s.Components {
+		c := &s.Components[i]
+		if byEcosystem[c.Ecosystem] == nil {
+			byEcosystem[c.Ecosystem] = make(freedoms)
+		}
+		byEcosystem[c.Ecosystem][c.Licence.Freedom]++
+		installed[c.Licence.Freedom]++
+	}
+	for ecosystem, counts := range byEcosystem {
+		for _, freedom := range counts.all() {
+			p.gauge(f.components, float64(counts[freedom]), ecosystem, freedom.String())
+		}
+	}
+	running := runningPrograms(s)
+	for _, freedom := range running.all() {
+		p.gauge(f.runningPrograms, float64(running[freedom]), freedom.String())
+	}
+	p.ratio(f, "installed", installed)
+	p.ratio(f, "running", running)
+}
+
+// runningPrograms counts executables, not processes: ten workers of one server
+// are one program.
+func runningPrograms(s *inventory.Snapshot) freedoms {
+	type program struct {
+		file inventory.FileID
+		path string
+	}
+	seen := make(map[program]bool)
+	counts := make(freedoms)
+	for i := range s.Processes {
+		process := &s.Processes[i]
+		id := program{process.File, process.Executable}
+		if process.Kernel || seen[id] {
+			continue
+		}
+		seen[id] = true
+		freedom := inventory.FreedomUnknown
+		if owner, ok := s.Owner(process); ok {
+			freedom = owner.Licence.Freedom
+		}
+		counts[freedom]++
+	}
+	return counts
+}
+
+// ratio shows a share as the two ends between which the truth lies. Of nothing
+// there is no share.
+func (p *page) ratio(f *families, scope string, counts freedoms) {
+	total := counts[inventory.Free] + counts[inventory.NonFree] + counts[inventory.FreedomUnknown]
+	if total == 0 {
+		return
+	}
+	p.gauge(f.freeRatio, float64(counts[inventory.Free])/float64(total), scope, "low")
+	p.gauge(f.freeRatio, float64(counts[inventory.Free]+counts[inventory.FreedomUnknown])/float64(total), scope, "high")
+}
+
+// custody shows where declared data lies and how many programs hold it.
+func (p *page) custody(f *families, r *agent.Report) {
+	for i := range r.Snapshot.Stores {
+		s := &r.Snapshot.Stores[i]
+		p.gauge(f.storeInfo, 1, s.ID, s.Class, s.Medium, s.MediumZ.String(), s.Encrypted)
+	}
+	for i := range r.Policy.Stores {
+		id := r.Policy.Stores[i].ID
+		holders := make(map[inventory.Execution]struct{})
+		for _, h := range r.Snapshot.HoldingsOf(id) {
+			holders[h.Process] = struct{}{}
+		}
+		p.gauge(f.storeHolders, float64(len(holders)), id)
+	}
+}

@@ -1,0 +1,443 @@
+package report
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"cityward/checks/finding"
+	"cityward/collectors/inventory"
+	"cityward/configs"
+)
+
+type jsonScan struct {
+	Taken      time.Time              `json:"taken"`
+	Machine    jsonMachine            `json:"machine"`
+	Capture    map[string]jsonCapture `json:"capture"`
+	Inventory  jsonInventory          `json:"inventory"`
+	DataStores []jsonStore            `json:"data_stores"`
+	Candidates []jsonCandidate        `json:"candidates"`
+	Flows      []jsonFlow             `json:"flows"`
+	Custody    []jsonHolding          `json:"custody"`
+	Checks     []jsonCheck            `json:"checks"`
+	Findings   []jsonFinding          `json:"findings"`
+	Gaps       []jsonGap              `json:"gaps"`
+}
+
+type jsonMachine struct {
+	Hostname       *string    `json:"hostname"`
+	OS             *string    `json:"os"`
+	OSVersion      *string    `json:"os_version"`
+	Kernel         *string    `json:"kernel"`
+	Arch           *string    `json:"arch"`
+	Booted         *time.Time `json:"booted"`
+	CPUs           int        `json:"cpus"`
+	MemoryBytes    uint64     `json:"memory_bytes"`
+	Virtualization *string    `json:"virtualization"`
+	Platform       *string    `json:"platform"`
+	Vendor         *string    `json:"vendor"`
+	Product        *string    `json:"product"`
+}
+
+type jsonCapture struct {
+	Tier     string  `json:"tier"`
+	Complete bool    `json:"complete"`
+	Reason   *string `json:"reason"`
+	Events   uint64  `json:"events"`
+	Lost     uint64  `json:"lost"`
+	Orphans  uint64  `json:"unattributed"`
+}
+
+type jsonInventory struct {
+	Components []jsonComponent `json:"components"`
+	Programs   []jsonProgram   `json:"programs"`
+	Gaps       []jsonGap       `json:"gaps"`
+}
+
+type jsonComponent struct {
+	Ecosystem string      `json:"ecosystem"`
+	Name      string      `json:"name"`
+	Version   string      `json:"version"`
+	PURL      string      `json:"purl"`
+	Supplier  *string     `json:"supplier"`
+	Area      *string     `json:"area"`
+	Licence   jsonLicence `json:"licence"`
+	Running   bool        `json:"running"`
+}
+
+type jsonLicence struct {
+	Declared   *string `json:"declared"`
+	Expression *string `json:"expression"`
+	Source     *string `json:"source"`
+	Freedom    string  `json:"freedom"`
+}
+
+type jsonProgram struct {
+	Executable *string     `json:"executable"`
+	PIDs       []int       `json:"pids"`
+	User       *string     `json:"user"`
+	Unit       *string     `json:"unit"`
+	Container  *string     `json:"container"`
+	Package    *string     `json:"package"`
+	Licence    jsonLicence `json:"licence"`
+	Listening  []string    `json:"listening"`
+}
+
+type jsonProcess struct {
+	Executable *string `json:"executable"`
+	PID        int     `json:"pid"`
+	User       *string `json:"user"`
+	Unit       *string `json:"unit"`
+	Container  *string `json:"container"`
+	Package    *string `json:"package"`
+}
+
+type jsonEndpoint struct {
+	Address string `json:"address"`
+	Port    uint16 `json:"port"`
+}
+
+type jsonRemote struct {
+	jsonEndpoint
+	Names    []string `json:"names"`
+	Country  *string  `json:"country"`
+	Operator *string  `json:"operator"`
+}
+
+type jsonFlow struct {
+	Program     *jsonProcess `json:"program"`
+	Direction   string       `json:"direction"`
+	Protocol    string       `json:"protocol"`
+	Local       jsonEndpoint `json:"local"`
+	Remote      jsonRemote   `json:"remote"`
+	Zone        string       `json:"zone"`
+	Sent        uint64       `json:"sent_bytes"`
+	Received    uint64       `json:"received_bytes"`
+	Connections uint64       `json:"connections"`
+	First       time.Time    `json:"first"`
+	Last        time.Time    `json:"last"`
+}
+
+type jsonHolding struct {
+	Store        string            `json:"store"`
+	Program      *jsonProcess      `json:"program"`
+	How          string            `json:"how"`
+	Since        time.Time         `json:"since"`
+	From         *jsonProcess      `json:"from"`
+	Evidence     *string           `json:"evidence"`
+	Destinations []jsonDestination `json:"destinations"`
+}
+
+type jsonDestination struct {
+	jsonEndpoint
+	Zone     string    `json:"zone"`
+	Transfer *string   `json:"transfer"`
+	Sent     uint64    `json:"sent_bytes"`
+	First    time.Time `json:"first"`
+	Last     time.Time `json:"last"`
+}
+
+type jsonStore struct {
+	ID        string    `json:"store"`
+	Class     string    `json:"class"`
+	Paths     []string  `json:"paths"`
+	Services  []string  `json:"services"`
+	Medium    string    `json:"medium"`
+	Peer      *string   `json:"peer"`
+	Encrypted string    `json:"encrypted"`
+	Disks     []string  `json:"disks"`
+	Holders   int       `json:"holders"`
+	Place     *jsonZone `json:"medium_zone"`
+}
+
+type jsonZone string
+
+type jsonCandidate struct {
+	Engine  string       `json:"engine"`
+	Path    string       `json:"path"`
+	Program *jsonProcess `json:"program"`
+	Reason  string       `json:"reason"`
+}
+
+type jsonCheck struct {
+	Check    string `json:"check"`
+	Title    string `json:"title"`
+	Result   string `json:"result"`
+	Severity string `json:"severity"`
+}
+
+type jsonFinding struct {
+	Check       string         `json:"check"`
+	Title       string         `json:"title"`
+	Severity    string         `json:"severity"`
+	Result      string         `json:"result"`
+	Disposition string         `json:"disposition"`
+	Subject     *string        `json:"subject"`
+	Reason      *string        `json:"reason"`
+	Since       time.Time      `json:"since"`
+	Facts       map[string]any `json:"facts"`
+	Method      *string        `json:"method"`
+	Confidence  *string        `json:"confidence"`
+	Remedy      string         `json:"remedy"`
+	Waiver      *string        `json:"waiver"`
+	Maps        finding.Maps   `json:"maps"`
+}
+
+type jsonGap struct {
+	Collector string  `json:"collector"`
+	Kind      string  `json:"kind"`
+	Store     *string `json:"store"`
+	Subject   *string `json:"subject"`
+	Reason    string  `json:"reason"`
+	Lost      int     `json:"lost"`
+}
+
+type jsonStatus struct {
+	Taken      time.Time              `json:"taken"`
+	Rounds     uint64                 `json:"rounds"`
+	Duration   float64                `json:"round_seconds"`
+	Capture    map[string]jsonCapture `json:"capture"`
+	Config     jsonConfigState        `json:"config"`
+	Collectors []jsonCollector        `json:"collectors"`
+	Gaps       []jsonGap              `json:"gaps"`
+}
+
+type jsonConfigState struct {
+	Valid  bool      `json:"valid"`
+	Loaded time.Time `json:"loaded"`
+	Error  *string   `json:"error"`
+}
+
+type jsonCollector struct {
+	Collector   string     `json:"collector"`
+	Success     bool       `json:"success"`
+	Seconds     float64    `json:"seconds"`
+	LastSuccess *time.Time `json:"last_success"`
+	Error       *string    `json:"error"`
+}
+
+// known gives nil for "": an absent fact is null, never an empty string.
+func known(text string) *string {
+	if text == "" {
+		return nil
+	}
+	return &text
+}
+
+func instant(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	utc := t.UTC()
+	return &utc
+}
+
+func (d documenter) scan() jsonScan {
+	return jsonScan{
+		Taken:      d.Taken.UTC(),
+		Machine:    d.machine(),
+		Capture:    d.capture(),
+		Inventory:  d.inventory(false),
+		DataStores: d.stores(),
+		Candidates: d.candidates(),
+		Flows:      d.flows(),
+		Custody:    d.custody(),
+		Checks:     d.checks(),
+		Findings:   d.findings(),
+		Gaps:       d.gaps(),
+	}
+}
+
+func (d documenter) machine() jsonMachine {
+	m := d.Machine
+	if m == nil {
+		return jsonMachine{}
+	}
+	return jsonMachine{
+		Hostname: known(m.Hostname), OS: known(m.OS), OSVersion: known(m.OSVersion), Kernel: known(m.Kernel), Arch: known(m.Arch),
+		Booted: instant(m.Booted), CPUs: m.CPUs, MemoryBytes: m.MemoryBytes,
+		Virtualization: known(m.Virtualization), Platform: known(m.Platform), Vendor: known(m.Vendor), Product: known(m.Product),
+	}
+}
+
+func (d documenter) capture() map[string]jsonCapture {
+	captures := make(map[string]jsonCapture)
+	for _, c := range d.Captures {
+		captures[c.Name] = jsonCapture{c.Tier, c.Complete, known(c.Reason), c.Events, c.Lost, c.Orphans}
+	}
+	return captures
+}
+
+func (d documenter) inventory(running bool) jsonInventory {
+	programs := d.Programs()
+	inUse := make(map[string]bool)
+	doc := jsonInventory{Components: []jsonComponent{}, Programs: []jsonProgram{}, Gaps: d.gaps()}
+	for _, p := range programs {
+		inUse[p.Component.PURL] = true
+		doc.Programs = append(doc.Programs, program(&p))
+	}
+	for i := range d.Components {
+		c := &d.Components[i]
+		if running && !inUse[c.PURL] {
+			continue
+		}
+		doc.Components = append(doc.Components, jsonComponent{
+			c.Ecosystem, c.Name, c.Version, c.PURL, known(c.Supplier), known(c.Area), licence(c.Licence), inUse[c.PURL],
+		})
+	}
+	return doc
+}
+
+func licence(l inventory.Licence) jsonLicence {
+	return jsonLicence{known(l.Declared), known(l.Expression), known(l.Source), l.Freedom.String()}
+}
+
+func program(p *inventory.Program) jsonProgram {
+	doc := jsonProgram{
+		Executable: known(p.Executable), PIDs: p.PIDs, User: known(p.User), Unit: known(p.Unit), Container: known(p.Container),
+		Package: known(p.Component.PURL), Licence: licence(p.Component.Licence), Listening: p.Listening,
+	}
+	if doc.Listening == nil {
+		doc.Listening = []string{}
+	}
+	return doc
+}
+
+// process names an execution; nil where none could be found.
+func (d documenter) process(id inventory.Execution) *jsonProcess {
+	if id.PID == 0 {
+		return nil
+	}
+	doc := &jsonProcess{PID: id.PID}
+	p, ok := d.Process(id)
+	if !ok {
+		return doc
+	}
+	doc.Executable, doc.User, doc.Unit, doc.Container = known(p.Executable), known(p.User), known(p.Unit), known(p.Container)
+	if owner, ok := d.Owner(p); ok {
+		doc.Package = known(owner.PURL)
+	}
+	return doc
+}
+
+func endpoint(a netip.AddrPort) jsonEndpoint { return jsonEndpoint{a.Addr().String(), a.Port()} }
+
+func (d documenter) flows() []jsonFlow {
+	docs := []jsonFlow{}
+	for i := range d.Flows {
+		f := &d.Flows[i]
+		place, _ := d.Place(f.Remote.Addr())
+		docs = append(docs, jsonFlow{
+			Program: d.process(f.Process), Direction: f.Direction, Protocol: f.Protocol, Local: endpoint(f.Local),
+			Remote: jsonRemote{endpoint(f.Remote), []string{}, known(place.Country), known(place.Operator)},
+			Zone:   f.Zone.String(), Sent: f.Sent, Received: f.Received, Connections: f.Connections,
+			First: f.First.UTC(), Last: f.Last.UTC(),
+		})
+	}
+	return docs
+}
+
+func (d documenter) custody() []jsonHolding {
+	docs := []jsonHolding{}
+	for _, h := range d.Holdings {
+		docs = append(docs, jsonHolding{
+			Store: h.Store, Program: d.process(h.Process), How: h.How, Since: h.Since.UTC(), From: d.process(h.From),
+			Evidence: known(h.Evidence), Destinations: d.destinations(h),
+		})
+	}
+	return docs
+}
+
+func (d documenter) destinations(h inventory.Holding) []jsonDestination {
+	docs := []jsonDestination{}
+	for _, f := range d.FlowsOf(h.Process) {
+		doc := jsonDestination{jsonEndpoint: endpoint(f.Remote), Zone: f.Zone.String(), Sent: f.Sent, First: f.First.UTC(), Last: f.Last.UTC()}
+		if transfers := d.Policy.MatchTransfers(d.query(&f, h.Store)); len(transfers) > 0 {
+			doc.Transfer = known(transfers[0].ID)
+		}
+		docs = append(docs, doc)
+	}
+	return docs
+}
+
+func (d documenter) query(f *inventory.Flow, store string) configs.TransferQuery {
+	q := configs.TransferQuery{Direction: f.Direction, Remote: f.Remote.Addr(), Port: f.Remote.Port(), Store: store, At: d.Taken}
+	if f.Direction == inventory.In {
+		q.Port = f.Local.Port()
+	}
+	if p, ok := d.Process(f.Process); ok {
+		q.Program = p.Executable
+	}
+	return q
+}
+
+func (d documenter) stores() []jsonStore {
+	docs := []jsonStore{}
+	for _, s := range d.Stores {
+		doc := jsonStore{
+			ID: s.ID, Class: s.Class, Paths: []string{}, Services: append([]string{}, s.Services...), Medium: s.Medium,
+			Peer: known(s.Peer), Encrypted: s.Encrypted, Disks: []string{}, Holders: len(d.HoldingsOf(s.ID)),
+		}
+		if s.Medium == inventory.MediumLocal || s.Peer != "" {
+			zone := jsonZone(s.MediumZ.String())
+			doc.Place = &zone
+		}
+		for _, p := range s.Paths {
+			doc.Paths = append(doc.Paths, p.Path)
+			for _, disk := range p.Disks {
+				if !slices.Contains(doc.Disks, disk.Name) {
+					doc.Disks = append(doc.Disks, disk.Name)
+				}
+			}
+		}
+		docs = append(docs, doc)
+	}
+	return docs
+}
+
+func (d documenter) candidates() []jsonCandidate {
+	docs := []jsonCandidate{}
+	for _, c := range d.Candidates {
+		docs = append(docs, jsonCandidate{c.Engine, c.Path, d.process(c.Process), c.Reason})
+	}
+	return docs
+}
+
+func (d documenter) checks() []jsonCheck {
+	docs := []jsonCheck{}
+	for _, r := range d.Results {
+		docs = append(docs, jsonCheck{r.Check, r.Title, r.Verdict.String(), r.Severity.String()})
+	}
+	return docs
+}
+
+func (d documenter) findings() []jsonFinding {
+	docs := []jsonFinding{}
+	for _, f := range ShownFindings(d.Findings) {
+		docs = append(docs, jsonFinding{
+			f.Check, f.Title, f.Severity.String(), f.Verdict.String(), f.Disposition, known(f.Subject), known(f.Reason), f.Since.UTC(),
+			f.Facts, known(f.Method), known(f.Confidence), f.Remedy, known(f.Waiver), f.Maps,
+		})
+	}
+	return docs
+}
+
+func (d documenter) gaps() []jsonGap {
+	docs := []jsonGap{}
+	for _, g := range d.Gaps {
+		docs = append(docs, jsonGap{g.Collector, g.Kind, known(g.Store), known(g.Subject), g.Reason, g.Lost})
+	}
+	return docs
+}
+
+func (d documenter) status() jsonStatus {
+	doc := jsonStatus{
+		Taken: d.Taken.UTC(), Rounds: d.Rounds, Duration: d.Duration.Seconds(), Capture: d.capture(),
+		Config:     jsonConfigState{d.Config.Valid, d.Config.Loaded.UTC(), known(d.Config.Err)},
+		Collectors: []jsonCollector{}, Gaps: d.gaps(),
+	}
+	for _, c := range d.Collectors {
+		doc.Collectors = append(doc.Collectors, jsonCollector{c.Name, c.Success, c.Duration.Seconds(), instant(c.LastSuccess), known(c.Err)})
+	}
+	return doc
+}
