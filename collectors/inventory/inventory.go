@@ -33,6 +33,7 @@ type Facts struct {
 	Owners     []Owner
 	Listeners  []Listener
 	Flows      []Flow
+	Locals     []LocalConnection
 	Mounts     []Mount
 	Stores     []DataStore
 	Candidates []Candidate
@@ -54,6 +55,7 @@ func (f *Facts) Append(more *Facts) {
 	f.Owners = append(f.Owners, more.Owners...)
 	f.Listeners = append(f.Listeners, more.Listeners...)
 	f.Flows = append(f.Flows, more.Flows...)
+	f.Locals = append(f.Locals, more.Locals...)
 	f.Mounts = append(f.Mounts, more.Mounts...)
 	f.Stores = append(f.Stores, more.Stores...)
 	f.Candidates = append(f.Candidates, more.Candidates...)

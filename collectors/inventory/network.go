@@ -67,6 +67,16 @@ type Flow struct {
 	Zone        Zone      // of the remote address
 }
 
+// LocalConnection is a Unix socket open now from one execution to a named
+// socket of another (or of itself). It never leaves the machine, but whoever is
+// connected to a data store's socket can read the store.
+type LocalConnection struct {
+	Process Execution // who connected; zero when the holder could not be found
+	Peer    Execution // who holds the named end; likewise
+	Path    string    // as the peer bound it: absolute, relative, or abstract with a leading @
+	File    FileID    // of the socket's file, of whose inode the kernel gives the low 32 bits; zero for an abstract name
+}
+
 // Place is where an address is and who runs it, by a local database.
 type Place struct {
 	Address  netip.Addr

@@ -87,6 +87,9 @@ func (s *Snapshot) sort() {
 		return cmp.Or(compareExecutions(a.Process, b.Process), cmp.Compare(a.NetNS, b.NetNS), cmp.Compare(a.Direction, b.Direction),
 			cmp.Compare(a.Protocol, b.Protocol), a.Remote.Compare(b.Remote), a.Local.Compare(b.Local))
 	})
+	slices.SortStableFunc(s.Locals, func(a, b LocalConnection) int {
+		return cmp.Or(compareExecutions(a.Process, b.Process), cmp.Compare(a.Path, b.Path), compareExecutions(a.Peer, b.Peer))
+	})
 	slices.SortStableFunc(s.Mounts, func(a, b Mount) int {
 		return cmp.Or(cmp.Compare(a.Target, b.Target), cmp.Compare(a.Source, b.Source))
 	})
