@@ -65,8 +65,8 @@ func newCounters() *counters {
 	c := &counters{
 		rows:     make(map[rowKey]*row),
 		flows:    make(map[flowLabels]*volume),
-		outside:  &top[place]{rest: place{other, other}, totals: make(map[place]uint64)},
-		programs: &top[program]{rest: other, totals: make(map[program]uint64)},
+		outside:  newTop(place{other, other}),
+		programs: newTop[program](other),
 		stores:   make(map[storeLabels]uint64),
 	}
 	for _, direction := range []string{inventory.In, inventory.Out} {
@@ -134,7 +134,7 @@ func (c *counters) advance(flow *inventory.Flow) (*row, volume) {
 	known := c.rows[key]
 	if known == nil || !known.first.Equal(flow.First) ||
 		now.sent < known.sent || now.received < known.received || now.begun < known.begun {
-		known = &row{first: flow.First}
+		known = &row{first: flow.First, program: program(label(""))}
 		c.rows[key] = known
 	}
 	grown := volume{now.sent - known.sent, now.received - known.received, now.begun - known.begun}
@@ -198,17 +198,21 @@ func programOf(p *inventory.Process) program {
 		return program(label(name + ".service"))
 	}
 	if p.Executable == "" {
-		return "unknown"
+		return program(label(""))
 	}
 	return program(label(path.Base(p.Executable)))
 }
 
 // top is totals over an open label set. The first values are admitted, the
 // largest of a round before the others; what is admitted stays, or its counter
-// would shrink.
+// would shrink. What comes later is counted under rest.
 type top[K comparable] struct {
 	totals map[K]uint64
 	rest   K
+}
+
+func newTop[K comparable](rest K) *top[K] {
+	return &top[K]{totals: map[K]uint64{rest: 0}, rest: rest}
 }
 
 func (t *top[K]) add(round map[K]uint64, compare func(a, b K) int) {
@@ -216,13 +220,11 @@ func (t *top[K]) add(round map[K]uint64, compare func(a, b K) int) {
 		return cmp.Or(cmp.Compare(round[b], round[a]), compare(a, b))
 	})
 	for _, value := range byVolume {
-		_, admitted := t.totals[value]
-		_, overflown := t.totals[t.rest]
-		if !admitted && (overflown || len(t.totals) >= maxOpen) {
+		if _, admitted := t.totals[value]; admitted || len(t.totals) <= maxOpen {
+			t.totals[value] += round[value]
+		} else {
 			t.totals[t.rest] += round[value]
-			continue
 		}
-		t.totals[value] += round[value]
 	}
 }
 

@@ -109,7 +109,7 @@ func (f *families) judgement() {
 		"check", "severity")
 	f.findings = f.add("findings", "Failures of the last round, by what a person has decided about them.", "severity", "disposition")
 	f.components = f.add("components", "Installed software components, by licence.", "ecosystem", "freedom")
-	f.runningPrograms = f.add("running_programs", "Different executables that run now, by licence.", "freedom")
+	f.runningPrograms = f.add("running_programs", "Programs that run now, by licence. The processes of one executable under one user in one service or container count once.", "freedom")
 	f.freeRatio = f.add("free_software_ratio",
 		"Share of free software, 0 to 1. The bound low counts unknown licences as not free, high counts them as free.", "scope", "bound")
 }

@@ -55,11 +55,14 @@ func (p *page) machine(f *families, s *inventory.Snapshot) {
 		p.gauge(f.factsTimestamp, unix(t.Date), t.Name)
 	}
 	lost := make(map[string]int)
+	for _, kind := range kinds() {
+		lost[kind] = 0
+	}
 	for _, g := range s.Gaps {
 		lost[g.Kind] += max(g.Lost, 1)
 	}
-	for _, kind := range kinds() {
-		p.gauge(f.gaps, float64(lost[kind]), kind)
+	for kind, n := range lost {
+		p.gauge(f.gaps, float64(n), kind)
 	}
 }
 
@@ -132,37 +135,15 @@ func (p *page) software(f *families, s *inventory.Snapshot) {
 			p.gauge(f.components, float64(counts[freedom]), ecosystem, freedom.String())
 		}
 	}
-	running := runningPrograms(s)
+	running := make(freedoms)
+	for _, program := range s.Programs() {
+		running[program.Freedom()]++
+	}
 	for _, freedom := range running.all() {
 		p.gauge(f.runningPrograms, float64(running[freedom]), freedom.String())
 	}
 	p.ratio(f, "installed", installed)
 	p.ratio(f, "running", running)
-}
-
-// runningPrograms counts executables, not processes: ten workers of one server
-// are one program.
-func runningPrograms(s *inventory.Snapshot) freedoms {
-	type program struct {
-		file inventory.FileID
-		path string
-	}
-	seen := make(map[program]bool)
-	counts := make(freedoms)
-	for i := range s.Processes {
-		process := &s.Processes[i]
-		id := program{process.File, process.Executable}
-		if process.Kernel || seen[id] {
-			continue
-		}
-		seen[id] = true
-		freedom := inventory.FreedomUnknown
-		if owner, ok := s.Owner(process); ok {
-			freedom = owner.Licence.Freedom
-		}
-		counts[freedom]++
-	}
-	return counts
 }
 
 // ratio shows a share as the two ends between which the truth lies. Of nothing
