@@ -164,4 +164,3 @@ func formatFlag(cmd *cobra.Command, format *string, known ...string) {
 	//nolint:errcheck // fails only for a flag that does not exist
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(known, cobra.ShellCompDirectiveNoFileComp))
 }
-

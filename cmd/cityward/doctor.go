@@ -1,0 +1,92 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"cityward/agent"
+)
+
+func (p *program) doctorCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "doctor",
+		Short: "Show what this host lets the agent see, and what to change",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, err := p.look(cmd.Context(), nil, 0)
+			if err != nil {
+				return err
+			}
+			return diagnose(p.stdout, r, effectiveCapabilities())
+		},
+	}
+}
+
+// privilege is one capability(7) that some sight depends on.
+type privilege struct {
+	bit   int
+	name  string
+	gives string
+}
+
+func privileges() []privilege {
+	return []privilege{
+		{unix.CAP_SYS_PTRACE, "CAP_SYS_PTRACE", "executables, open files and sockets of other users' processes"},
+		{unix.CAP_DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH", "files and directories whatever their permissions"},
+		{unix.CAP_SYS_ADMIN, "CAP_SYS_ADMIN", "sock_diag in other network namespaces; without it /proc/PID/net serves"},
+	}
+}
+
+// effectiveCapabilities reads CapEff of /proc/self/status, proc(5); 0 if it
+// cannot be read.
+func effectiveCapabilities() uint64 {
+	f, err := os.Open("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if hex, found := strings.CutPrefix(lines.Text(), "CapEff:"); found {
+			set, _ := strconv.ParseUint(strings.TrimSpace(hex), 16, 64)
+			return set
+		}
+	}
+	return 0
+}
+
+func diagnose(w io.Writer, r *agent.Report, capabilities uint64) error {
+	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(tw, "CAPTURE\tTIER\tCOMPLETE\tWHY NOT, AND WHAT TO CHANGE")
+	for _, c := range r.Snapshot.Captures {
+		fmt.Fprintf(tw, "%s\t%s\t%t\t%s\n", c.Name, c.Tier, c.Complete, c.Reason)
+	}
+	fmt.Fprintln(tw, "\nPRIVILEGE\tHELD\tFOR")
+	for _, p := range privileges() {
+		fmt.Fprintf(tw, "%s\t%t\t%s\n", p.name, capabilities&(1<<p.bit) != 0, p.gives)
+	}
+	fmt.Fprintln(tw, "\nCOLLECTOR\tSEES\tTOOK")
+	for _, c := range r.Collectors {
+		sees := "yes"
+		if !c.Success {
+			sees = "nothing: " + c.Err
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%.1f ms\n", c.Name, sees, c.Duration.Seconds()*1000)
+	}
+	fmt.Fprintln(tw, "\nNOT SEEN\tBY\tLOST\tWHY")
+	for _, g := range r.Snapshot.Gaps {
+		lost := "not known"
+		if g.Lost > 0 {
+			lost = strconv.Itoa(g.Lost)
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", g.Kind, g.Collector, lost, strings.TrimSpace(g.Reason+" "+g.Subject))
+	}
+	return tw.Flush()
+}
