@@ -113,14 +113,25 @@ type Machine struct {
 	Booted         time.Time
 	CPUs           int
 	MemoryBytes    uint64
-	Virtualization string // "none" on bare metal, a hypervisor's or container's name, "" unknown
+	Virtualization string // a hypervisor's name, else a container's, "none" on bare metal, "" unknown
+	Container      string // kind of container that this system itself runs in; "" none
 	Vendor         string // DMI sys_vendor
 	Product        string // DMI product_name
 	Serial         string // DMI product_serial; compared with the asset register, never shown
 	UUID           string // DMI product_uuid; likewise
 	DMI            bool   // the firmware's tables could be read
+	RegisterRead   bool   // the city's asset register could be read
+	Registered     bool   // and has this machine's serial or UUID
 	Platform       string // id of the cloud platform recognised, "" none
 	PlatformName   string // its name
 	PlatformRule   string // which fact recognised it: "sys_vendor = Hetzner"
 	Addresses      []string
+}
+
+// Bare reports whether the machine is known to be no guest of a hypervisor: the
+// firmware names a maker and nothing shows a hypervisor. A container does not
+// hide the hardware below.
+func (m *Machine) Bare() bool {
+	native := m.Virtualization == "none" || m.Container != "" && m.Virtualization == m.Container
+	return m.DMI && m.Vendor != "" && native
 }
