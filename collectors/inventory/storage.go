@@ -40,16 +40,17 @@ type Disk struct {
 	Name      string // sda, nvme0n1
 	Transport string // sata, sas, nvme, virtio, usb, iscsi, nbd, …; "" unknown
 	Removable bool
-	Remote    bool // reached over a network
-	Virtual   bool // given by a hypervisor: what is below cannot be seen from here
+	Remote    bool   // reached over a network
+	Virtual   bool   // given by a hypervisor: what is below cannot be seen from here
+	Peer      string // address of the machine that serves a remote disk; "" unknown
 }
 
-// StorePath is one declared directory, followed down to its disks.
+// StorePath is one directory of a store, followed down to its disks.
 type StorePath struct {
-	Path      string // as declared
+	Path      string // as declared, or where another file system is mounted below that
 	Resolved  string // with symbolic links followed; "" if missing
 	File      FileID // of the directory
-	MountRoot string // the directory's path inside its file system, mount-independent
+	MountRoot string // the directory's path inside its file system, whatever the mount; to compare, not to show
 	Mount     Mount
 	Chain     []string // block devices from the file system down: dm-0, md0, sda1, sda
 	Disks     []Disk
@@ -84,7 +85,8 @@ type Candidate struct {
 	Engine  string // PostgreSQL
 	Path    string
 	Process Execution
-	Reason  string // how the directory was found
+	Reason  string    // how the directory was found
+	Storage StorePath // where the directory lies; zero until it was followed
 }
 
 // Ways of coming to hold a store's data, strongest first.
