@@ -126,7 +126,8 @@ func publish(bound, path string) (os.FileInfo, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read group %s: %w", adminGroup, err)
 		}
-		if err := os.Lchown(bound, -1, id); err != nil {
+		// Who may not give the group away keeps the socket to itself.
+		if err := os.Lchown(bound, -1, id); err != nil && !errors.Is(err, fs.ErrPermission) {
 			return nil, err
 		}
 	}

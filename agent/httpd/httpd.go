@@ -112,20 +112,26 @@ func (s *Server) Serve(ctx context.Context) error {
 	var failure error
 	select {
 	case <-ctx.Done():
-	case failure = <-stopped:
+	case err := <-stopped:
 		running--
+		failure = failed(err)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	failure = errors.Join(failure, stop(ctx, scrapes), stop(ctx, admin))
 	_ = s.metrics.Close() //nolint:errcheck // closed already, unless web.Serve refused its configuration
 	for range running {
-		failure = errors.Join(failure, <-stopped)
+		failure = errors.Join(failure, failed(<-stopped))
 	}
-	if failure != nil && !errors.Is(failure, http.ErrServerClosed) {
-		return fmt.Errorf("serve: %w", failure)
+	return failure
+}
+
+// failed tells a server that broke from one that was asked to stop.
+func failed(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("serve: %w", err)
 }
 
 // stop ends a server; what has not finished in time is cut off.
