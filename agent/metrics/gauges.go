@@ -78,34 +78,37 @@ func kinds() []string {
 
 // checks shows the verdicts.
 func (p *page) checks(f *families, r *agent.Report) {
-	waivers := make(map[string]bool)
-	for _, w := range r.Policy.Waivers {
-		waivers[w.Check] = true
-	}
-	for _, result := range r.Results {
-		severity := result.Severity.String()
-		failing := result.Verdict == finding.Fail
-		waived := failing && result.Disposition == finding.Waived
-		if result.Verdict != finding.NotApplicable {
-			p.gauge(f.checkFailing, number(failing && !waived), result.Check, severity)
-		}
-		p.gauge(f.checkUnknown, number(result.Verdict == finding.Unknown), result.Check, severity)
-		if waivers[result.Check] || waived {
-			p.gauge(f.checkWaived, number(waived), result.Check, severity)
-		}
-	}
-
 	type group struct{ severity, disposition string }
 	counts := make(map[group]int)
+	waived := make(map[string]bool) // checks that a waiver names: whether it excuses a failure now
+	for _, w := range r.Policy.Waivers {
+		waived[w.Check] = false
+	}
 	for i := range r.Findings {
-		if r.Findings[i].Verdict == finding.Fail {
-			counts[group{r.Findings[i].Severity.String(), r.Findings[i].Disposition}]++
+		found := &r.Findings[i]
+		if found.Verdict != finding.Fail {
+			continue
+		}
+		counts[group{found.Severity.String(), found.Disposition}]++
+		if found.Disposition == finding.Waived {
+			waived[found.Check] = true
 		}
 	}
 	for _, severity := range finding.Severities() {
 		for _, disposition := range []string{finding.Open, finding.Waived, finding.WaiverExpired} {
 			n := counts[group{severity.String(), disposition}]
 			p.gauge(f.findings, float64(n), severity.String(), disposition)
+		}
+	}
+	for _, result := range r.Results {
+		severity := result.Severity.String()
+		if result.Verdict != finding.NotApplicable {
+			failing := result.Verdict == finding.Fail && result.Disposition != finding.Waived
+			p.gauge(f.checkFailing, number(failing), result.Check, severity)
+		}
+		p.gauge(f.checkUnknown, number(result.Verdict == finding.Unknown), result.Check, severity)
+		if excused, named := waived[result.Check]; named {
+			p.gauge(f.checkWaived, number(excused), result.Check, severity)
 		}
 	}
 }
