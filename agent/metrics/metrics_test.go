@@ -227,8 +227,8 @@ func TestHostileNamesDoNotBreakThePage(t *testing.T) {
 	facts.Machine.Vendor = "Example\x00\n\"} 1\xff"
 	facts.Tables = []inventory.Table{{Name: long + "a", Date: taken()}, {Name: long + "b", Date: taken()}, {}}
 	facts.Processes = []inventory.Process{
-		{ID: facts.Flows[1].Process, Executable: "/tmp/evil\n# TYPE x counter\x1b[31m"},
-		{ID: facts.Flows[2].Process, Executable: "/tmp/other"},
+		{ID: inventory.Execution{PID: 100, Start: 1000}, Executable: "/tmp/evil\n# TYPE x counter\x1b[31m"},
+		{ID: inventory.Execution{PID: 200, Start: 2000}, Executable: "/tmp/other"},
 	}
 	r.Snapshot = inventory.Merge(taken(), &facts)
 	page := pageText(t, ours(t, observed(r)))
