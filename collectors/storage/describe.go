@@ -10,12 +10,12 @@ import (
 )
 
 // describe puts a mount in the words of the inventory.
-func (r *round) describe(m *mount) inventory.Mount {
+func (r *round) describe(m *host.Mount) inventory.Mount {
 	is := kindOf(m)
 	described := inventory.Mount{
-		Target: host.Text(m.target, maxText), Type: host.Text(m.fstype, 64), Source: host.Text(bare(m), maxText),
-		Device:  m.device,
-		Network: is == kindNetwork || is == kindGuest || is == kindUnknown && strings.HasPrefix(m.fstype, "fuse"),
+		Target: host.Text(m.Target, maxText), Type: host.Text(m.Type, 64), Source: host.Text(bare(m), maxText),
+		Device:  m.Device,
+		Network: is == kindNetwork || is == kindGuest || is == kindUnknown && strings.HasPrefix(m.Type, "fuse"),
 	}
 	if is != kindNetwork && is != kindGuest {
 		return described

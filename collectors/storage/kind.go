@@ -4,6 +4,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"cityward/collectors/internal/host"
 )
 
 // kind is where a file system keeps its data.
@@ -26,20 +28,20 @@ const (
 
 // slow reports whether looking at files of the kind may wait for another
 // machine or for a process that died: then even stat(2) may never return.
-func slow(m *mount) bool {
+func slow(m *host.Mount) bool {
 	switch kindOf(m) {
 	case kindNetwork, kindGuest, kindAuto:
 		return true
 	default:
-		return strings.HasPrefix(m.fstype, "fuse")
+		return strings.HasPrefix(m.Type, "fuse")
 	}
 }
 
 // kindOf knows the file systems of current kernels and the FUSE ones that
 // servers use; a FUSE type is "fuse." and its program's name. What is not
 // listed and has no block device is unknown.
-func kindOf(m *mount) kind {
-	switch m.fstype {
+func kindOf(m *host.Mount) kind {
+	switch m.Type {
 	case "proc", "sysfs", "devtmpfs", "devpts", "cgroup", "cgroup2", "mqueue", "debugfs", "tracefs", "securityfs",
 		"bpf", "pstore", "configfs", "hugetlbfs", "fusectl", "binfmt_misc", "efivarfs", "rpc_pipefs", "nsfs", "nfsd",
 		"selinuxfs", "smackfs", "resctrl", "cpuset", "pidfs", "sockfs", "pipefs", "fuse.lxcfs", "fuse.gvfsd-fuse", "fuse.portal":
@@ -64,7 +66,7 @@ func kindOf(m *mount) kind {
 	if networked(m) {
 		return kindNetwork
 	}
-	if unix.Major(m.device) != 0 {
+	if unix.Major(m.Device) != 0 {
 		return kindBlock
 	}
 	return kindUnknown
@@ -72,8 +74,8 @@ func kindOf(m *mount) kind {
 
 // networked knows the file systems whose data is on another machine: those of
 // the kernel, and clients of SSH, WebDAV, FTP, cluster and object storage.
-func networked(m *mount) bool {
-	name := strings.TrimPrefix(m.fstype, "fuse.")
+func networked(m *host.Mount) bool {
+	name := strings.TrimPrefix(m.Type, "fuse.")
 	switch name {
 	case "nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "ceph", "lustre", "beegfs", "beegfs_nodev", "gpfs", "panfs", "afs",
 		"orangefs", "pvfs2", "coda", "glusterfs", "davfs",
@@ -84,5 +86,5 @@ func networked(m *mount) bool {
 		return true
 	}
 	// davfs2 and curlftpfs may give the bare type and the address as source.
-	return m.fstype == "fuse" && strings.Contains(m.source, "://")
+	return m.Type == "fuse" && strings.Contains(m.Source, "://")
 }

@@ -6,28 +6,30 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+
+	"cityward/collectors/internal/host"
 )
 
 // peersOf names the machines that a network file system's data is on, as the
 // mount table has them: host names or addresses, never user names or secrets.
 // It is empty where the table does not say, as for object storage.
-func peersOf(m *mount) []string {
+func peersOf(m *host.Mount) []string {
 	// The kernel's own answer: the address that it is connected to.
-	if addr := m.option("addr"); addr != "" {
+	if addr := m.Option("addr"); addr != "" {
 		return hosts(addr)
 	}
-	switch strings.TrimPrefix(m.fstype, "fuse.") {
+	switch strings.TrimPrefix(m.Type, "fuse.") {
 	case "ceph", "ceph-fuse":
-		if monitors := m.option("mon_addr"); monitors != "" { // 10.0.0.1:6789/10.0.0.2:6789
+		if monitors := m.Option("mon_addr"); monitors != "" { // 10.0.0.1:6789/10.0.0.2:6789
 			return hosts(strings.Split(monitors, "/")...)
 		}
-		if _, name, found := strings.Cut(m.source, "@"); found && strings.Contains(name, "=") {
+		if _, name, found := strings.Cut(m.Source, "@"); found && strings.Contains(name, "=") {
 			return nil // USER@FSID.NAME=/PATH names no machine
 		}
-		monitors, _, _ := strings.Cut(m.source, ":/") // 10.0.0.1:6789,10.0.0.2:6789:/PATH
+		monitors, _, _ := strings.Cut(m.Source, ":/") // 10.0.0.1:6789,10.0.0.2:6789:/PATH
 		return hosts(strings.Split(monitors, ",")...)
 	case "lustre": // 10.0.0.1@tcp,10.0.1.1@tcp:10.0.0.2@tcp:/NAME
-		servers, _, _ := strings.Cut(m.source, ":/")
+		servers, _, _ := strings.Cut(m.Source, ":/")
 		var peers []string
 		for _, server := range strings.FieldsFunc(servers, func(r rune) bool { return r == ':' || r == ',' }) {
 			address, _, _ := strings.Cut(server, "@")
@@ -35,14 +37,14 @@ func peersOf(m *mount) []string {
 		}
 		return peers
 	case "9p":
-		if transport := m.option("trans"); transport == "tcp" || transport == "rdma" {
-			return hosts(m.source)
+		if transport := m.Option("trans"); transport == "tcp" || transport == "rdma" {
+			return hosts(m.Source)
 		}
 		return nil
 	case "virtiofs", "rclone", "juicefs", "JuiceFS", "s3fs", "gcsfuse", "goofys", "blobfuse2", "restic", "borgfs":
 		return nil // the source is a tag, a bucket or the name of a remote
 	}
-	return hosts(sourceHost(m.source))
+	return hosts(sourceHost(m.Source))
 }
 
 // sourceHost finds the machine in a source: HOST:/PATH, [ADDRESS]:/PATH,
@@ -92,26 +94,26 @@ func hostOf(text string) string {
 
 // bare removes what may be a secret from a source: the user information and the
 // query of a URL, and the user before a host.
-func bare(m *mount) string {
-	if rest, share := strings.CutPrefix(m.source, "//"); share {
+func bare(m *host.Mount) string {
+	if rest, share := strings.CutPrefix(m.Source, "//"); share {
 		authority, _, _ := strings.Cut(rest, "/")
 		return "//" + rest[strings.LastIndexByte(authority, '@')+1:]
 	}
-	if scheme, rest, found := strings.Cut(m.source, "://"); found {
+	if scheme, rest, found := strings.Cut(m.Source, "://"); found {
 		u, err := url.Parse("x://" + rest)
 		if err != nil {
 			return scheme + "://"
 		}
 		return scheme + "://" + u.Host + u.EscapedPath()
 	}
-	if m.fstype == "lustre" {
-		return m.source // ADDRESS@NETWORK names no user
+	if m.Type == "lustre" {
+		return m.Source // ADDRESS@NETWORK names no user
 	}
-	host, rest, found := strings.Cut(m.source, ":")
+	host, rest, found := strings.Cut(m.Source, ":")
 	if at := strings.LastIndexByte(host, '@'); found && at >= 0 && !strings.Contains(host, "/") {
 		return host[at+1:] + ":" + rest
 	}
-	return m.source
+	return m.Source
 }
 
 // parseHosts reads hosts(5): which address a name has on this machine, without

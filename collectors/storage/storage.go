@@ -28,7 +28,6 @@
 package storage
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -48,10 +47,9 @@ import (
 const (
 	collector = "storage"
 
-	maxTable  = 16 << 20 // bytes of a mount table
-	maxHosts  = 1 << 20  // bytes of /etc/hosts
-	maxMounts = 4096     // rows; a busy container host has some hundreds
-	maxText   = 1024     // bytes of a path or a source
+	maxHosts  = 1 << 20 // bytes of /etc/hosts
+	maxMounts = 4096    // rows; a busy container host has some hundreds
+	maxText   = 1024    // bytes of a path or a source
 )
 
 // Collector follows data stores down to hardware.
@@ -133,7 +131,7 @@ func (r *round) openMachine() (*view, func(), error) {
 	case firstErr != nil:
 		r.gap("", "/proc/1/mountinfo", "the agent may have mounts of its own: "+reason(firstErr), 0)
 		return &view{r.host, own}, none, nil
-	case ownErr == nil && own.shares(first):
+	case ownErr == nil && own.Shares(first):
 		return &view{r.host, first}, none, nil
 	}
 	root, err := host.Open("/proc/1/root", r.host.Now)
@@ -144,12 +142,8 @@ func (r *round) openMachine() (*view, func(), error) {
 	return &view{root, first}, func() { _ = root.Close() }, nil
 }
 
-func (r *round) readTable(h *host.Host, file string) (*table, error) {
-	data, err := h.ReadFile(file, maxTable)
-	if err != nil {
-		return nil, err
-	}
-	t, malformed, err := parseMounts(bytes.NewReader(data))
+func (r *round) readTable(h *host.Host, file string) (*host.MountTable, error) {
+	t, malformed, err := h.ReadMounts(file)
 	if err != nil {
 		return nil, err
 	}
@@ -163,8 +157,8 @@ func (r *round) readTable(h *host.Host, file string) (*table, error) {
 // systems of the kernel, no tmpfs, of which every service has some.
 func (r *round) listMounts() {
 	skipped := 0
-	for i := range r.machine.mounts.mounts {
-		m := &r.machine.mounts.mounts[i]
+	for i := range r.machine.mounts.Mounts {
+		m := &r.machine.mounts.Mounts[i]
 		switch kindOf(m) {
 		case kindPseudo, kindMemory, kindAuto:
 			continue
@@ -216,7 +210,7 @@ func serviceName(s configs.Service) string {
 
 // follow follows one directory of a store. The mounts below it are part of the
 // store, too, and are returned.
-func (r *round) follow(v *view, store, declared string) (inventory.StorePath, []*mount) {
+func (r *round) follow(v *view, store, declared string) (inventory.StorePath, []*host.Mount) {
 	found := inventory.StorePath{
 		Path: host.Text(declared, maxText), Medium: inventory.MediumUnknown, Encrypted: inventory.EncryptedUnknown,
 	}
@@ -234,19 +228,19 @@ func (r *round) follow(v *view, store, declared string) (inventory.StorePath, []
 	}
 	found.Resolved = host.Text(at.path, maxText)
 	found.File = at.file
-	found.MountRoot = at.mount.inside(at.path)
+	found.MountRoot = at.mount.Inside(at.path)
 	r.descend(v, store, at.mount, &found)
 	if found.Encrypted != inventory.EncryptedYes {
 		found.Encrypted = cmp.Or(directoryEncrypted(v.files, at), found.Encrypted)
 	}
-	return found, v.mounts.below(at.path)
+	return found, v.mounts.Below(at.path)
 }
 
 // directoryEncrypted asks a file system that can encrypt single directories
 // (Documentation/filesystems/fscrypt.rst) whether this one is, by statx(2). It
 // is empty where that adds nothing to what the layers below said.
 func directoryEncrypted(h *host.Host, at place) string {
-	switch at.mount.fstype {
+	switch at.mount.Type {
 	case "ext4", "f2fs", "ubifs", "btrfs":
 	default:
 		return ""
@@ -270,13 +264,13 @@ func directoryEncrypted(h *host.Host, at place) string {
 }
 
 // followMount follows a file system mounted below a store.
-func (r *round) followMount(v *view, store string, m *mount) inventory.StorePath {
+func (r *round) followMount(v *view, store string, m *host.Mount) inventory.StorePath {
 	found := inventory.StorePath{
-		Path: host.Text(m.target, maxText), Resolved: host.Text(m.target, maxText), MountRoot: m.inside(m.target),
+		Path: host.Text(m.Target, maxText), Resolved: host.Text(m.Target, maxText), MountRoot: m.Inside(m.Target),
 		Mount: r.describe(m), Medium: inventory.MediumUnknown, Encrypted: inventory.EncryptedUnknown,
 	}
 	if !slow(m) {
-		if st, err := v.files.Stat(m.target); err == nil {
+		if st, err := v.files.Stat(m.Target); err == nil {
 			found.File = inventory.FileID{Device: st.Dev, Inode: st.Ino}
 		}
 	}
@@ -285,7 +279,7 @@ func (r *round) followMount(v *view, store string, m *mount) inventory.StorePath
 }
 
 // descend fills what lies below a mount.
-func (r *round) descend(v *view, store string, m *mount, found *inventory.StorePath) {
+func (r *round) descend(v *view, store string, m *host.Mount, found *inventory.StorePath) {
 	t := &trail{host: r.machine, visited: make(map[string]bool)}
 	t.mount(v, m, false, 0)
 	if len(t.media) == 0 {

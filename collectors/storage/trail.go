@@ -23,13 +23,13 @@ const maxLinks = 40
 // view is a file tree together with the mount table that describes it.
 type view struct {
 	files  *host.Host
-	mounts *table
+	mounts *host.MountTable
 }
 
 // place is where a path leads.
 type place struct {
 	path  string // symbolic links followed, as far as that can be done without waiting
-	mount *mount
+	mount *host.Mount
 	file  inventory.FileID // zero on file systems that are not looked into
 	err   error            // why the way ends before the end of the path
 }
@@ -45,13 +45,13 @@ func (v *view) locate(p string) place {
 	var st unix.Stat_t
 	links := 0
 	for {
-		m, covered := v.mounts.covering(at)
+		m, covered := v.mounts.Covering(at)
 		switch {
 		case !covered:
 			return place{path: at, err: errNoMount}
 		case slow(m):
 			at = path.Join(append([]string{at}, rest...)...)
-			if m, covered = v.mounts.covering(at); !covered {
+			if m, covered = v.mounts.Covering(at); !covered {
 				return place{path: at, err: errNoMount}
 			}
 			return place{path: at, mount: m}
@@ -88,10 +88,10 @@ type trail struct {
 
 	chain   []string
 	disks   []inventory.Disk
-	answers []string // whether each end is encrypted
-	media   []string // what each end is
-	served  *mount   // a network file system on the way
-	dead    []string // why ways ended before a disk
+	answers []string    // whether each end is encrypted
+	media   []string    // what each end is
+	served  *host.Mount // a network file system on the way
+	dead    []string    // why ways ended before a disk
 	visited map[string]bool
 }
 
@@ -126,29 +126,29 @@ func (t *trail) path(v *view, p string, crypt bool, depth int) {
 }
 
 // mount follows a file system down.
-func (t *trail) mount(v *view, m *mount, crypt bool, depth int) {
+func (t *trail) mount(v *view, m *host.Mount, crypt bool, depth int) {
 	if depth > maxDepth {
 		t.lost("too many layers", crypt)
 		return
 	}
 	switch kindOf(m) {
 	case kindBlock:
-		t.device(deviceName(m.device), crypt, depth)
+		t.device(deviceName(m.Device), crypt, depth)
 	case kindPool:
 		t.pool(m, crypt, depth)
 	case kindMemory:
-		t.disks = append(t.disks, inventory.Disk{Name: m.fstype, Transport: "memory"})
+		t.disks = append(t.disks, inventory.Disk{Name: m.Type, Transport: "memory"})
 		t.end(inventory.MediumLocal, inventory.EncryptedUnknown) // swap may hold it
 	case kindUnion:
-		upper := m.option("upperdir")
+		upper := m.Option("upperdir")
 		if upper == "" {
-			upper, _, _ = strings.Cut(m.option("lowerdir"), ":")
+			upper, _, _ = strings.Cut(m.Option("lowerdir"), ":")
 		}
 		t.directory(t.host, upper, crypt, depth)
 	case kindStacked:
-		t.directory(v, m.source, crypt, depth)
+		t.directory(v, m.Source, crypt, depth)
 	case kindVault:
-		t.directory(v, m.source, true, depth)
+		t.directory(v, m.Source, true, depth)
 	case kindNetwork, kindGuest:
 		t.served = m
 		t.end(inventory.MediumNetwork, answer(crypt, inventory.EncryptedUnknown))
@@ -159,7 +159,7 @@ func (t *trail) mount(v *view, m *mount, crypt bool, depth int) {
 	case kindPseudo:
 		t.lost("a file system of the kernel holds no data", crypt)
 	case kindUnknown:
-		t.lost("it is not known where a file system of type "+host.Text(m.fstype, 64)+" keeps its data", crypt)
+		t.lost("it is not known where a file system of type "+host.Text(m.Type, 64)+" keeps its data", crypt)
 	}
 }
 
@@ -174,9 +174,9 @@ func (t *trail) directory(v *view, dir string, crypt bool, depth int) {
 
 // pool follows a file system over several devices. One of them is its source;
 // the others of a btrfs are listed below /sys/fs/btrfs.
-func (t *trail) pool(m *mount, crypt bool, depth int) {
+func (t *trail) pool(m *host.Mount, crypt bool, depth int) {
 	var names []string
-	for device := range strings.SplitSeq(m.source, ":") {
+	for device := range strings.SplitSeq(m.Source, ":") {
 		if name := t.deviceOf(device); name != "" {
 			names = append(names, name)
 		}
@@ -185,7 +185,7 @@ func (t *trail) pool(m *mount, crypt bool, depth int) {
 		t.lost("the device of the mount is not named", crypt)
 		return
 	}
-	if m.fstype == "btrfs" {
+	if m.Type == "btrfs" {
 		all := t.members(names[0])
 		if all == nil {
 			t.dead = append(t.dead, "/sys/fs/btrfs does not list the devices")
