@@ -1,0 +1,105 @@
+package host
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// Walked is one file or directory that [Host.Walk] came by.
+type Walked struct {
+	Path   string // inside the root
+	Depth  int    // 0 where the walk began
+	Mode   uint32 // type and permission bits, inode(7)
+	Links  uint32 // names the inode has
+	Device uint64 // st_dev
+	Inode  uint64
+}
+
+// Directory reports whether it is one.
+func (w *Walked) Directory() bool { return w.Mode&unix.S_IFMT == unix.S_IFDIR }
+
+// Regular reports whether it is a regular file.
+func (w *Walked) Regular() bool { return w.Mode&unix.S_IFMT == unix.S_IFREG }
+
+// ErrSkip, returned by the visitor of a directory, keeps a walk out of it.
+var ErrSkip = errors.New("skip this directory")
+
+// Walk visits dir and what is below it level by level, entries in the order of
+// their names, until limit of them were visited. It stays on one file system,
+// follows no symbolic link, triggers no automount and asks no server: attributes
+// are those the kernel has. It returns how many it visited and how many
+// directories it did not see all of. An error of the visitor other than ErrSkip
+// ends the walk.
+func (h *Host) Walk(dir string, limit int, visit func(*Walked) error) (visited, missed int, err error) {
+	fd, err := h.openat(dir, unix.O_PATH)
+	if err != nil {
+		return 0, 0, &fs.PathError{Op: "walk", Path: dir, Err: err}
+	}
+	top, err := describe(fd, "")
+	unix.Close(fd)
+	if err != nil {
+		return 0, 0, &fs.PathError{Op: "walk", Path: dir, Err: err}
+	}
+	top.Path = dir
+	queue := []Walked{top}
+	for ; visited < len(queue); visited++ {
+		at := queue[visited]
+		switch err := visit(&at); {
+		case errors.Is(err, ErrSkip):
+			continue
+		case err != nil:
+			return visited, missed, err
+		case !at.Directory() || at.Device != top.Device:
+			continue
+		}
+		below, complete := h.entries(&at, limit-len(queue))
+		if !complete {
+			missed++
+		}
+		queue = append(queue, below...)
+	}
+	return visited, missed, nil
+}
+
+// entries describes what a directory holds, at most limit entries of it.
+func (h *Host) entries(at *Walked, limit int) (below []Walked, complete bool) {
+	fd, err := h.openat(at.Path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW)
+	if err != nil {
+		return nil, Gone(err)
+	}
+	f := os.NewFile(uintptr(fd), at.Path)
+	defer f.Close()
+	names, err := f.Readdirnames(limit + 1)
+	complete = (err == nil || errors.Is(err, io.EOF)) && len(names) <= limit
+	names = names[:min(len(names), limit)]
+	slices.Sort(names)
+	for _, name := range names {
+		w, err := describe(fd, name)
+		if err != nil {
+			complete = complete && Gone(err)
+			continue
+		}
+		w.Path, w.Depth = path.Join(at.Path, name), at.Depth+1
+		below = append(below, w)
+	}
+	return below, complete
+}
+
+// describe reads what the kernel has of a name below an open directory, or of
+// the descriptor itself.
+func describe(fd int, name string) (Walked, error) {
+	const flags = unix.AT_SYMLINK_NOFOLLOW | unix.AT_NO_AUTOMOUNT | unix.AT_STATX_DONT_SYNC | unix.AT_EMPTY_PATH
+	var st unix.Statx_t
+	if err := unix.Statx(fd, name, flags, unix.STATX_TYPE|unix.STATX_MODE|unix.STATX_NLINK|unix.STATX_INO, &st); err != nil {
+		return Walked{}, err
+	}
+	return Walked{
+		Mode: uint32(st.Mode), Links: st.Nlink, Device: unix.Mkdev(st.Dev_major, st.Dev_minor), Inode: st.Ino,
+	}, nil
+}
