@@ -22,6 +22,10 @@ const (
 	NotApplicable                // there is nothing here that the rule is about
 )
 
+// Verdicts lists all of them, the best first: each outweighs those before it in
+// a summary.
+func Verdicts() []Verdict { return []Verdict{NotApplicable, Pass, Review, Unknown, Fail} }
+
 // String gives the word used in JSON.
 func (v Verdict) String() string {
 	switch v {
@@ -93,11 +97,27 @@ type Rule struct {
 	Title     string // the state that should be
 	Severity  Severity
 	Rationale string // why a city wants it, in a sentence or two
-	Decides   string // what makes it pass, fail, review, unknown and not applicable
-	Remedy    string // what to do about a failure
-	Pitfalls  string // known false positives and blind spots
-	Needs     []string
+	Decides   Decides
+	Remedy    string   // what to do about a failure
+	Pitfalls  string   // known false positives and blind spots
+	Needs     []string // kinds of evidence, as gaps name them; none where the policy alone is judged
+	Stores    bool     // it is about declared data stores: with none declared it is unknown, whatever a judge says
 	Maps      Maps
+}
+
+// Decides says what leads to each verdict the rule can give. A verdict that is
+// not among the keys is one the rule never gives.
+type Decides map[Verdict]string
+
+// String gives one line a verdict, in the order of [Verdicts].
+func (d Decides) String() string {
+	var lines []string
+	for _, v := range Verdicts() {
+		if text, given := d[v]; given {
+			lines = append(lines, v.String()+": "+text)
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // Maps names the articles and criteria of frameworks that the rule gives
@@ -138,6 +158,7 @@ type Finding struct {
 	Verdict     Verdict
 	Disposition string
 	Subject     string // what it is about: a store, a destination, a program; "" the machine
+	Store       string // id of the data store it is about, whatever else the subject names; "" none
 	Reason      string // one sentence for people
 	Since       time.Time
 	Facts       map[string]any // what was observed: strings, numbers, booleans, lists of these

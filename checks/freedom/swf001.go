@@ -1,0 +1,98 @@
+// Package freedom judges the software: whether it is free, and whether anyone
+// knows where the programs that run come from.
+package freedom
+
+import (
+	"fmt"
+	"math"
+
+	"cityward/checks/finding"
+	"cityward/collectors/inventory"
+	"cityward/configs"
+)
+
+// SWF001 demands a share of free software.
+func SWF001() finding.Rule {
+	return finding.Rule{
+		ID:        "SWF-001",
+		Title:     "Enough of the installed software is free",
+		Severity:  finding.Medium,
+		Rationale: "Free software is what a city may study, repair, and go on using when a maker is gone. The charter asks to prefer it and to know where it is missing.",
+		Decides: finding.Decides{
+			finding.Pass:    "the share of free components is at least the policy's minimum even if every unknown licence is not free, and few licences are unknown",
+			finding.Fail:    "the share is below the minimum even if every unknown licence is free",
+			finding.Unknown: "no software was found, too many licences are unknown, or the answer depends on those that are",
+		},
+		Remedy:   "Replace the components listed as not free, or lower [software] free_share_minimum knowingly.",
+		Pitfalls: "Components count alike, whatever their size. Software that no package system knows is not counted: see SWF-003.",
+		Needs:    []string{inventory.KindComponents, inventory.KindLicences},
+		Maps:     finding.Maps{"eu_csf": {"SOV-6.2"}},
+	}
+}
+
+// share counts components by the freedom of their licences.
+type share struct{ free, nonfree, unknown int }
+
+func (c *share) count(freedom inventory.Freedom) {
+	switch freedom {
+	case inventory.Free:
+		c.free++
+	case inventory.NonFree:
+		c.nonfree++
+	case inventory.FreedomUnknown:
+		c.unknown++
+	}
+}
+
+func (c *share) total() int { return c.free + c.nonfree + c.unknown }
+
+// low takes unknown licences as not free, high as free.
+func (c *share) low() float64  { return ratio(c.free, c.total()) }
+func (c *share) high() float64 { return ratio(c.free+c.unknown, c.total()) }
+
+func ratio(part, whole int) float64 {
+	if whole == 0 {
+		return 0
+	}
+	return math.Round(1e4*float64(part)/float64(whole)) / 1e4
+}
+
+// JudgeSWF001 gives one finding about the machine.
+func JudgeSWF001(s *inventory.Snapshot, p *configs.Policy) []finding.Finding {
+	var installed share
+	var nonfree []string
+	for i := range s.Components {
+		c := &s.Components[i]
+		installed.count(c.Licence.Freedom)
+		if c.Licence.Freedom == inventory.NonFree {
+			nonfree = append(nonfree, c.Name)
+		}
+	}
+	if installed.total() == 0 {
+		return []finding.Finding{{Reason: "no installed software was found"}}
+	}
+	f := finding.Finding{Facts: map[string]any{
+		"components": installed.total(), "free": installed.free, "nonfree": installed.nonfree, "unknown": installed.unknown,
+		"share_low": installed.low(), "share_high": installed.high(),
+	}}
+	if len(nonfree) > 0 {
+		f.Facts["nonfree_components"] = nonfree[:min(len(nonfree), listed)]
+	}
+	minimum, unknown := p.Software.FreeShareMinimum, ratio(installed.unknown, installed.total())
+	switch {
+	case installed.high() < minimum:
+		f.Verdict = finding.Fail
+		f.Reason = fmt.Sprintf("at most %.1f %% of %d components are free, the policy asks for %.1f %%", 100*installed.high(), installed.total(), 100*minimum)
+	case unknown > p.Software.UnknownShareMaximum:
+		f.Reason = fmt.Sprintf("the licence of %.1f %% of %d components is unknown, the policy bears %.1f %%", 100*unknown, installed.total(), 100*p.Software.UnknownShareMaximum)
+	case installed.low() < minimum:
+		f.Reason = fmt.Sprintf("%.1f to %.1f %% of %d components are free: whether that is %.1f %% depends on unknown licences", 100*installed.low(), 100*installed.high(), installed.total(), 100*minimum)
+	default:
+		f.Verdict = finding.Pass
+		f.Reason = fmt.Sprintf("at least %.1f %% of %d components are free", 100*installed.low(), installed.total())
+	}
+	return []finding.Finding{f}
+}
+
+// listed is how many components a finding names.
+const listed = 50

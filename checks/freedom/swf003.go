@@ -1,0 +1,176 @@
+package freedom
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"cityward/checks/finding"
+	"cityward/collectors/inventory"
+	"cityward/configs"
+)
+
+// SWF003 demands that someone knows where each running program comes from.
+func SWF003() finding.Rule {
+	return finding.Rule{
+		ID:        "SWF-003",
+		Title:     "Running programs have a known origin",
+		Severity:  finding.High,
+		Rationale: "To know what is executed is the first demand of the charter. A program that no package owns was put there by someone nobody can name.",
+		Decides: finding.Decides{
+			finding.Pass:    "every program that runs belongs to a package or is named in [software] local_programs",
+			finding.Fail:    "a program runs from memory, from a deleted file that no package owns, or from a directory that users may write to",
+			finding.Review:  "a program in another place belongs to no package, or its package was upgraded while it ran",
+			finding.Unknown: "the program's file cannot be read, it runs in a container or another file tree, or no package database was read",
+		},
+		Remedy:   "Install the program from a package, or name its path in [software] local_programs once someone answers for it. Restart programs whose package was upgraded.",
+		Pitfalls: "That a package owns a file does not say that the file is unchanged. Container runtimes start from memory for an instant. Programs that start and end between two rounds are not seen.",
+		Needs:    []string{inventory.KindProcesses, inventory.KindComponents},
+		Maps:     finding.Maps{"eu_csf": {"SOV-5.3", "SOV-5.5"}, "c3a": {"SOV-4-06"}},
+	}
+}
+
+// origin is what is known of where a program comes from.
+type origin struct {
+	verdict finding.Verdict
+	reason  string
+}
+
+// JudgeSWF003 gives one finding for each program whose origin is not known, and
+// one for the machine where there is none.
+func JudgeSWF003(s *inventory.Snapshot, p *configs.Policy) []finding.Finding {
+	if len(s.Components) == 0 {
+		return []finding.Finding{{Reason: "no package database was read"}}
+	}
+	if len(s.Processes) == 0 {
+		return []finding.Finding{{Reason: "no running program was seen"}}
+	}
+	tree := hostTree(s)
+	programs := make(map[string]*finding.Finding)
+	known := make(map[string]bool)
+	for i := range s.Processes {
+		process := &s.Processes[i]
+		if process.Kernel {
+			continue
+		}
+		subject := subject(process)
+		o := trace(s, p, process, tree)
+		if o.verdict == finding.Pass {
+			known[subject] = true
+			continue
+		}
+		addProcess(programs, subject, process, o)
+	}
+	found := bounded(programs)
+	if len(found) == 0 {
+		found = []finding.Finding{{
+			Verdict: finding.Pass, Reason: fmt.Sprintf("the origin of all %d running programs is known", len(known)),
+			Facts: map[string]any{"programs": len(known)},
+		}}
+	}
+	return found
+}
+
+// subject names a program, and the container that it is in, if any.
+func subject(p *inventory.Process) string {
+	name := cmp.Or(p.Executable, "["+p.Name+"]")
+	if p.Memory {
+		name = "memory:" + p.Name
+	}
+	if p.Container != "" {
+		name += " in container " + p.Container[:min(len(p.Container), 12)]
+	}
+	return name
+}
+
+// trace follows one process to its origin.
+func trace(s *inventory.Snapshot, p *configs.Policy, process *inventory.Process, tree uint64) origin {
+	_, owned := s.Owner(process)
+	switch {
+	case process.Memory:
+		return origin{finding.Fail, "runs from memory, from no file"}
+	case process.Executable == "":
+		return origin{finding.Unknown, "its file cannot be read"}
+	case process.Deleted && owned:
+		return origin{finding.Review, "its package was upgraded while it ran: the old version is still at work"}
+	case owned:
+		return origin{finding.Pass, ""}
+	case process.Container != "":
+		return origin{finding.Unknown, "runs in a container, whose packages are not read"}
+	case process.Deleted:
+		return origin{finding.Fail, "runs from a file that was deleted"}
+	case slices.Contains(p.Software.LocalPrograms, process.Executable):
+		return origin{finding.Pass, ""}
+	case anyonesDirectory(process.Executable):
+		return origin{finding.Fail, "runs from a directory that users may write to"}
+	case tree == 0 || process.MountNS != tree:
+		return origin{finding.Unknown, "runs in another file tree than the packages that were read"}
+	}
+	return origin{finding.Review, "belongs to no package"}
+}
+
+// anyonesDirectory reports whether a path is in one of the directories where any
+// user may put programs, by the file system hierarchy.
+func anyonesDirectory(path string) bool {
+	for _, directory := range []string{"/tmp/", "/var/tmp/", "/dev/shm/", "/home/", "/run/user/"} {
+		if strings.HasPrefix(path, directory) {
+			return true
+		}
+	}
+	return false
+}
+
+// hostTree is the mount namespace of the first process, whose files are the ones
+// that package databases speak of; 0 if it is not known.
+func hostTree(s *inventory.Snapshot) uint64 {
+	for i := range s.Processes {
+		if s.Processes[i].ID.PID == 1 {
+			return s.Processes[i].MountNS
+		}
+	}
+	return 0
+}
+
+func addProcess(programs map[string]*finding.Finding, subject string, process *inventory.Process, o origin) {
+	f := programs[subject]
+	if f == nil {
+		f = &finding.Finding{Subject: subject, Verdict: o.verdict, Reason: o.reason, Facts: map[string]any{
+			"processes": 0, "pid": process.ID.PID, "user": process.User, "unit": process.Unit,
+		}}
+		programs[subject] = f
+	}
+	if worse(o.verdict, f.Verdict) {
+		f.Verdict, f.Reason = o.verdict, o.reason
+	}
+	count, _ := f.Facts["processes"].(int)
+	f.Facts["processes"] = count + 1
+}
+
+func worse(a, b finding.Verdict) bool {
+	return slices.Index(finding.Verdicts(), a) > slices.Index(finding.Verdicts(), b)
+}
+
+// most is how many programs are listed one by one.
+const most = 200
+
+// bounded lists the programs, the worst first, and counts those beyond most in
+// one more finding.
+func bounded(programs map[string]*finding.Finding) []finding.Finding {
+	var found []finding.Finding
+	for _, f := range programs {
+		found = append(found, *f)
+	}
+	order := finding.Verdicts()
+	slices.SortFunc(found, func(a, b finding.Finding) int {
+		return cmp.Or(cmp.Compare(slices.Index(order, b.Verdict), slices.Index(order, a.Verdict)), cmp.Compare(a.Subject, b.Subject))
+	})
+	if len(found) <= most {
+		return found
+	}
+	n := len(found) - most
+	return append(found[:most], finding.Finding{
+		Subject: "other programs", Verdict: found[most].Verdict, Facts: map[string]any{"programs": n},
+		Reason: fmt.Sprintf("%d more programs that are not listed one by one: %s", n, found[most].Reason),
+	})
+}

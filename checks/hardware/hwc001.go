@@ -1,0 +1,66 @@
+// Package hardware judges whose machine this is. It asks no metadata service:
+// what the firmware says and what the city's asset register says must do.
+package hardware
+
+import (
+	"fmt"
+
+	"cityward/checks/finding"
+	"cityward/collectors/inventory"
+	"cityward/configs"
+)
+
+// HWC001 demands that the machine is no cloud provider's.
+func HWC001() finding.Rule {
+	return finding.Rule{
+		ID:        "HWC-001",
+		Title:     "The machine is not a cloud provider's",
+		Severity:  finding.Critical,
+		Rationale: "The charter asks for hardware that the city controls. A provider controls its machines, whichever country it is in.",
+		Decides: finding.Decides{
+			finding.Pass:    "the asset register lists the machine, or the firmware names a maker and there is no hypervisor",
+			finding.Fail:    "the firmware or cloud-init names a cloud provider's platform",
+			finding.Review:  "the register lists a machine that looks like a cloud's, or a register that could be read does not list a physical machine",
+			finding.Unknown: "the firmware's tables cannot be read, or the machine is a guest of a hypervisor that the register does not list",
+		},
+		Remedy:   "Move the service to hardware of the city. If this is the city's own machine or cloud, list its serial or UUID in the asset register ([city] hardware).",
+		Pitfalls: "Rented physical servers show their maker's name and nothing else: only the asset register tells them from the city's. A hypervisor may forge what the firmware says.",
+		Needs:    []string{inventory.KindMachine},
+		Maps:     finding.Maps{"eu_csf": {"SOV-2.3", "SOV-5.4"}},
+	}
+}
+
+// JudgeHWC001 gives one finding about the machine.
+func JudgeHWC001(s *inventory.Snapshot, _ *configs.Policy) []finding.Finding {
+	m := s.Machine
+	if m == nil {
+		return []finding.Finding{{Reason: "nothing is known of the machine"}}
+	}
+	f := finding.Finding{Facts: map[string]any{
+		"vendor": m.Vendor, "product": m.Product, "virtualization": m.Virtualization, "in_register": m.Registered,
+	}}
+	if m.Platform != "" {
+		f.Facts["platform"], f.Facts["recognised_by"] = m.PlatformName, m.PlatformRule
+	}
+	f.Verdict, f.Confidence, f.Reason = judgeMachine(m)
+	return []finding.Finding{f}
+}
+
+func judgeMachine(m *inventory.Machine) (verdict finding.Verdict, confidence, reason string) {
+	switch {
+	case m.Platform != "" && m.Registered:
+		return finding.Review, finding.ConfidenceMedium,
+			fmt.Sprintf("the asset register lists this machine, yet it is one of %s (%s): whose cloud is it", m.PlatformName, m.PlatformRule)
+	case m.Platform != "":
+		return finding.Fail, finding.ConfidenceHigh, fmt.Sprintf("a machine of %s (%s)", m.PlatformName, m.PlatformRule)
+	case m.Registered:
+		return finding.Pass, finding.ConfidenceHigh, "the asset register lists this machine"
+	case !m.DMI:
+		return finding.Unknown, "", "the firmware's tables cannot be read"
+	case !m.Bare():
+		return finding.Unknown, "", "a guest of a hypervisor, or a machine whose maker is not named, and the asset register does not list it"
+	case m.RegisterRead:
+		return finding.Review, finding.ConfidenceMedium, "a physical machine that the asset register does not list: it may be rented"
+	}
+	return finding.Pass, finding.ConfidenceMedium, "a physical machine made by " + m.Vendor
+}

@@ -1,0 +1,9 @@
+package checks
+
+import (
+	"fmt"
+
+	"cityward/checks/finding"
+	"cityward/collectors/inventory"
+	"cityward/configs"
+)
