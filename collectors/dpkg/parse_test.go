@@ -1,0 +1,271 @@
+package dpkg
+
+import (
+	"bufio"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"cityward/collectors/inventory"
+)
+
+func reader(text string) *bufio.Reader { return bufio.NewReaderSize(strings.NewReader(text), sizeLine) }
+
+func TestConvert(t *testing.T) {
+	const free, unknown, non = inventory.Free, inventory.FreedomUnknown, inventory.NonFree
+	for _, test := range []struct {
+		line, want string
+		freedom    inventory.Freedom
+	}{
+		{"Expat", "MIT", free},
+		{"GPL-2+", "GPL-2.0-or-later", free},
+		{"GPL-2", "GPL-2.0-only", free},
+		{"GPL-2.0+", "GPL-2.0-or-later", free},
+		{"GPLv3+", "GPL-3.0-or-later", free},
+		{"GPL-3.0-only", "GPL-3.0-only", free},
+		{"GPL", "GPL-1.0-or-later", free},
+		{"LGPL-2.1+", "LGPL-2.1-or-later", free},
+		{"LGPL", "LGPL-2.0-or-later", free},
+		{"AGPL-3", "AGPL-3.0-only", free},
+		{"GFDL-NIV-1.3+", "GFDL-1.3-no-invariants-or-later", free},
+		{"GFDL-1.2", "GFDL-1.2-only", unknown},
+		{"bsd-3-CLAUSE", "BSD-3-Clause", free},
+		{"public-domain", "LicenseRef-public-domain", free},
+		{"Artistic or GPL-1+", "Artistic-1.0-Perl OR GPL-1.0-or-later", free},
+		{"GPL-2+ or Expat and ISC", "GPL-2.0-or-later OR MIT AND ISC", free},
+		{"GPL-2+ or Expat, and ISC", "(GPL-2.0-or-later OR MIT) AND ISC", free},
+		{"Expat and ISC, or zlib", "MIT AND ISC OR Zlib", free},
+		{"(GPL-2 OR Expat) AND CC0-1.0", "(GPL-2.0-only OR MIT) AND CC0-1.0", free},
+		{"Expat, ISC", "MIT AND ISC", free},
+		{"Expat, ISC or zlib", "", unknown}, // a list of three alternatives, or not
+		{"GPL-2+ with Font exception", "GPL-2.0-or-later WITH Font-exception-2.0", free},
+		{"GPL-3+ with Bison exception or Expat", "GPL-3.0-or-later WITH Bison-exception-2.2 OR MIT", free},
+		{"GPL-2+ with autoconf exception", "GPL-2.0-or-later WITH Autoconf-exception-2.0", free},
+		{"Apache-2.0 with LLVM exception", "Apache-2.0 WITH LLVM-exception", free},
+		{"GPL-2+ with OpenSSL exception", "", unknown},
+		{"Apache-2.0 with Commons-Clause", "", unknown},
+		{"BSL-1.0", "BSL-1.0", free},
+		{"BSL-1.1", "BUSL-1.1", non},
+		{"Expat and CC-BY-NC-4.0", "MIT AND CC-BY-NC-4.0", non},
+		{"Expat or SSPL-1.0", "MIT OR SSPL-1.0", free},
+		{"GFDL-1.2 or SSPL-1.0", "GFDL-1.2-only OR SSPL-1.0", unknown},
+		{"Expat and LPGL-2.1+", "", unknown},
+		{"GPL-2.5", "", unknown},
+		{"GPL-2+-with-strings", "", unknown},
+		{"and", "", unknown},
+		{"Expat and", "", unknown},
+		{"Expat ISC", "", unknown},
+		{"(Expat", "", unknown},
+		{"Expat)", "", unknown},
+		{strings.Repeat("(", 100) + "Expat" + strings.Repeat(")", 100), "", unknown},
+		{strings.Repeat("Expat and ", 200) + "ISC", "", unknown},
+		{"", "", unknown},
+	} {
+		if got, freedom := convert(test.line); got != test.want || freedom != test.freedom {
+			t.Errorf("%q: got %q, %v, want %q, %v", test.line, got, freedom, test.want, test.freedom)
+		}
+	}
+}
+
+func TestParseCopyright(t *testing.T) {
+	const format = "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n"
+	for _, test := range []struct {
+		name, text string
+		want       inventory.Licence
+	}{
+		{"later stanza overrules", format + "\nFiles: *\nLicense: Expat\n\nFiles:\n *\n doc/*\nLicense: ISC\n text\n", inventory.Licence{Declared: "ISC", Expression: "ISC", Source: sourceStanza, Freedom: inventory.Free}},
+		{"no stanza for all", format + "\nFiles: src/*\nLicense: GPL-2 or Expat\n\nFiles: lib/*\nLicense: ISC\n\nFiles: debian/*\nLicense: GPL-3\n", inventory.Licence{Declared: "GPL-2 or Expat, and ISC", Expression: "(GPL-2.0-only OR MIT) AND ISC", Source: sourceStanza, Freedom: inventory.Free}},
+		{"header alone", format + "License: MPL-2.0\n", inventory.Licence{Declared: "MPL-2.0", Expression: "MPL-2.0", Source: sourceStanza, Freedom: inventory.Free}},
+		{"packaging alone", format + "\nFiles: debian/*\nLicense: GPL-3\n", inventory.Licence{}},
+		{"own name", format + "\nFiles: *\nLicense: acme-1\n", inventory.Licence{Declared: "acme-1", Source: sourceStanza}},
+		{"name missing", format + "\nFiles: *\nLicense:\n Permission is granted\n", inventory.Licence{}},
+		{"control characters", format + "\nFiles: *\nLicense: a\x1b[2Jb\n", inventory.Licence{Declared: "a\ufffd[2Jb", Source: sourceStanza}},
+		{"old format", "Format-Specification: http://dep.debian.net/deps/dep5\n\nFiles: *\nLicense: GPL-3+\n", inventory.Licence{Declared: "GPL-3+", Expression: "GPL-3.0-or-later", Source: sourceStanza, Freedom: inventory.Free}},
+		{"mention", "See `/usr/share/common-licenses/Apache-2.0'.\n", inventory.Licence{Declared: "Apache-2.0", Expression: "Apache-2.0", Source: sourceMention}},
+		{"mention of a version", "version 2.1\nSee /usr/share/common-licenses/LGPL-2.1.", inventory.Licence{Declared: "LGPL-2.1", Expression: "LGPL-2.1-only", Source: sourceMention}},
+		{"mention of later versions", "or any later version\nSee /usr/share/common-licenses/GPL-2.", inventory.Licence{Declared: "GPL-2", Expression: "GPL-2.0-or-later", Source: sourceMention}},
+		{"mention without version", "/usr/share/common-licenses/GPL", inventory.Licence{Declared: "GPL", Source: sourceMention}},
+		{"two mentions", "/usr/share/common-licenses/GPL-2 or /usr/share/common-licenses/Artistic", inventory.Licence{Declared: "Artistic, GPL-2", Source: sourceMention}},
+		{"prose", "You may not use this.", inventory.Licence{}},
+		{"empty", "", inventory.Licence{}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := parseCopyright(reader(test.text))
+			if err != nil || got != test.want {
+				t.Errorf("got %+v, %v\nwant %+v", got, err, test.want)
+			}
+		})
+	}
+}
+
+func TestScanner(t *testing.T) {
+	text := "\n \n\npackage:  one \r\nJunk: x\n more\nFiles: a\n\tb\n  c\n\n\nPackage: two\nno colon\n\nPackage: three"
+	s := newScanner(reader(text), field{name: "Package"}, field{name: "Files", lines: true})
+	type row struct {
+		name, files string
+		bad, torn   bool
+	}
+	var got []row
+	for s.next() {
+		got = append(got, row{string(s.values[0]), string(s.values[1]), s.bad, s.torn})
+	}
+	want := []row{{"one", "a\nb\nc", false, false}, {"two", "", true, false}, {"three", "", false, true}}
+	if !slices.Equal(got, want) || s.err != nil {
+		t.Errorf("got %+v, %v", got, s.err)
+	}
+}
+
+func TestOfDebian(t *testing.T) {
+	for maintainer, want := range map[string]bool{
+		"A <a@debian.org>":                                 true,
+		"Team <team+postgresql@tracker.debian.org>":        true,
+		"Team <x@alioth-lists.debian.net>":                 true,
+		"A <a@notdebian.org>":                              false,
+		"A <a@debian.org.example>":                         false,
+		"A <a@debian.org> B <b@acme.example>":              false,
+		"Authors <https://code.example/p/debian.org>":      false,
+		"a@debian.org":                                     false,
+		"Ubuntu Developers <x@lists.ubuntu.com>":           false,
+		"":                                                 false,
+		"Confused <debian.org>":                            false,
+		"Upper <A@Lists.Debian.ORG>":                       true,
+		"Two at <debian@debian.org@acme.example>":          false,
+		"Private maintainer <jrnieder@gmail.com>":          false,
+		"Help <https://user@debian.org.acme.example/path>": false,
+	} {
+		if got := ofDebian(maintainer); got != want {
+			t.Errorf("%q: got %v", maintainer, got)
+		}
+	}
+}
+
+func TestParseOrigin(t *testing.T) {
+	for text, want := range map[string]string{
+		"Origin: Debian\nMD5Sum:\n": "Debian",
+		"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\nOrigin: Debian\nSHA256:\n Origin: x\n": "Debian",
+		"Origin: Debian\nOrigin: Acme\n": "",
+		"SHA256:\n a\nOrigin: Debian\n":  "",
+		"Label: Debian\n":                "",
+		"":                               "",
+	} {
+		if got := parseOrigin(reader(text)); got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
+}
+
+// seeds adds the fixture's files below dir to the corpus.
+func seeds(f *testing.F, dir string) {
+	f.Helper()
+	if err := filepath.WalkDir("testdata/debian/"+dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		f.Add(string(data))
+		return err
+	}); err != nil {
+		f.Fatal(err)
+	}
+}
+
+func FuzzStatus(f *testing.F) {
+	seeds(f, "var/lib/dpkg")
+	f.Fuzz(func(t *testing.T, text string) {
+		read := func(image bool) (records []record, lost int) {
+			lost, err := parseStatus(t.Context(), reader(text), image, func(r record) { records = append(records, r) })
+			if err != nil {
+				t.Fatal(err)
+			}
+			return records, lost
+		}
+		records, lost := read(false)
+		for _, r := range records {
+			url := purl("debian", &r)
+			if !validName(r.name) || !validArch(r.arch) || strings.Count(url, "/") != 2 || strings.ContainsAny(url, " \x00\n") {
+				t.Errorf("unsound %+v %s", r, url)
+			}
+		}
+		image, lostImage := read(true)
+		if len(image) < len(records) || len(image)+lostImage != len(records)+lost {
+			t.Errorf("%d records and %d lost, as an image's %d and %d", len(records), lost, len(image), lostImage)
+		}
+	})
+}
+
+func FuzzCopyright(f *testing.F) {
+	seeds(f, "usr/share/doc")
+	f.Fuzz(func(t *testing.T, text string) {
+		l, err := parseCopyright(reader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l.Declared == "" && l != (inventory.Licence{}) || l.Expression == "" && l.Freedom != inventory.FreedomUnknown {
+			t.Errorf("an answer from nothing: %+v", l)
+		}
+	})
+}
+
+func FuzzConvert(f *testing.F) {
+	for _, line := range []string{"GPL-2+ or Artistic, and (Expat)", "GPL-2 with Font exception", "GFDL-NIV-1.3+, CC0"} {
+		f.Add(line)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		expression, freedom := convert(line)
+		if expression == "" && freedom != inventory.FreedomUnknown {
+			t.Errorf("%v without an expression", freedom)
+		}
+		if again, _ := convert(strings.ReplaceAll(line, "  ", " ")); again != expression {
+			t.Errorf("white space counts: %q, %q", expression, again)
+		}
+	})
+}
+
+func FuzzDiversions(f *testing.F) {
+	seeds(f, "var/lib/dpkg")
+	f.Fuzz(func(t *testing.T, text string) {
+		diversions, err := parseDiversions(text)
+		if err == nil && 3*len(diversions) > strings.Count(text, "\n")+1 {
+			t.Errorf("%d diversions", len(diversions))
+		}
+		for from, d := range diversions {
+			if from[0] != '/' || d.to[0] != '/' || d.by == "" {
+				t.Errorf("unsound %q %+v", from, d)
+			}
+		}
+	})
+}
+
+func FuzzList(f *testing.F) {
+	seeds(f, "var/lib/dpkg/info")
+	f.Fuzz(func(t *testing.T, text string) {
+		var got []string
+		if err := parseList(bufio.NewReaderSize(strings.NewReader(text), 16), func(line []byte) {
+			got = append(got, string(line))
+		}); err != nil {
+			t.Fatal(err)
+		}
+		var want []string
+		for line := range strings.Lines(text) {
+			if len(line) <= 16 && (len(line) < 16 || strings.HasSuffix(line, "\n")) {
+				want = append(want, strings.TrimSuffix(line, "\n"))
+			}
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
+func FuzzOrigin(f *testing.F) {
+	seeds(f, "var/lib/apt")
+	f.Fuzz(func(t *testing.T, text string) {
+		if origin := parseOrigin(reader(text)); !strings.Contains(text, origin) {
+			t.Errorf("%q is not there", origin)
+		}
+	})
+}
