@@ -54,7 +54,7 @@ func JudgeAGT002(s *inventory.Snapshot, p *configs.Policy) []finding.Finding {
 	}
 	for i := range p.Waivers {
 		w := &p.Waivers[i]
-		if w.Expires.After(s.Taken) {
+		if !s.Taken.After(w.Expires) {
 			continue
 		}
 		found = append(found, finding.Finding{

@@ -39,12 +39,10 @@ func carried(f *inventory.Flow) bool { return f.Sent > 0 || f.Connections > f.At
 func covering(s *inventory.Snapshot, p *configs.Policy, f *inventory.Flow, store string) []string {
 	query := configs.TransferQuery{
 		Direction: f.Direction, Remote: f.Remote.Addr(), Port: f.Remote.Port(), Store: store, At: s.Taken,
+		Program: program(s, f.Process), // never "", which would stand for any
 	}
 	if f.Direction == inventory.In {
 		query.Port = f.Local.Port()
-	}
-	if process, ok := s.Process(f.Process); ok {
-		query.Program = process.Executable
 	}
 	var ids []string
 	for _, transfer := range p.MatchTransfers(query) {
@@ -53,14 +51,17 @@ func covering(s *inventory.Snapshot, p *configs.Policy, f *inventory.Flow, store
 	return ids
 }
 
-// program names the program of an execution by its executable, as transfers do.
+// program names the program of an execution by its executable, as transfers do,
+// or by words that no transfer has.
 func program(s *inventory.Snapshot, id inventory.Execution) string {
 	process, ok := s.Process(id)
 	if !ok {
-		return "unknown program"
+		return unknown
 	}
-	return cmp.Or(process.Executable, process.Program())
+	return cmp.Or(process.Executable, process.Program(), unknown)
 }
+
+const unknown = "unknown program"
 
 // endpoint is what a finding is about: a remote address and port, or a remote
 // address and the local port that it came to.

@@ -132,7 +132,7 @@ func judgeBind(s *inventory.Snapshot, p *configs.Policy, l *inventory.Listener) 
 	answer := finding.Finding{Verdict: finding.Pass}
 	for _, addr := range addresses {
 		switch {
-		case addr.IsLoopback() || addr.IsLinkLocalUnicast() || inCity(p, addr):
+		case addr.IsLoopback() || addr.IsLinkLocalUnicast() || p.InCity(addr):
 		case len(p.City.Networks) == 0:
 			return finding.Finding{Verdict: finding.Review, Reason: fmt.Sprintf("listens on %s, and the policy names no network of the city", addr)}
 		case addr.IsPrivate():
@@ -147,10 +147,6 @@ func judgeBind(s *inventory.Snapshot, p *configs.Policy, l *inventory.Listener) 
 		}
 	}
 	return answer
-}
-
-func inCity(p *configs.Policy, addr netip.Addr) bool {
-	return slices.ContainsFunc(p.City.Networks, func(network netip.Prefix) bool { return network.Contains(addr) })
 }
 
 // inHostNetwork reports whether a socket is in the network namespace of the

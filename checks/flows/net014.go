@@ -74,7 +74,7 @@ func defects(t *configs.Transfer, now time.Time) []string {
 	switch {
 	case t.Expires.IsZero():
 		wrong = append(wrong, "expires is missing")
-	case !t.Expires.After(now):
+	case now.After(t.Expires):
 		wrong = append(wrong, "expired on "+t.Expires.UTC().Format(time.DateOnly))
 	case t.Expires.Sub(now) > longest:
 		wrong = append(wrong, "expires more than 12 months ahead")

@@ -1,0 +1,182 @@
+package checks_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"cityward/checks/finding"
+	"cityward/collectors/inventory"
+	"cityward/configs"
+)
+
+func hardwareTrials() map[string][]trial {
+	machine := func(m *inventory.Machine) inventory.Facts { return inventory.Facts{Machine: m} }
+	read := func(m *inventory.Machine) *inventory.Machine {
+		m.RegisterRead = true
+		return m
+	}
+	container := bare()
+	container.Virtualization, container.Container = "docker", "docker"
+	return map[string][]trial{"HWC-001": {
+		{"physical", machine(bare()), city(), only("", finding.Pass), nil},
+		{"container on a physical machine", machine(container), city(), only("", finding.Pass), nil},
+		{"registered guest", machine(registered(guest())), city(), only("", finding.Pass), nil},
+		{"registered board without firmware tables", machine(registered(&inventory.Machine{})), city(), only("", finding.Pass), nil},
+		{"cloud", machine(cloud()), city(), only("", finding.Fail), nil},
+		{"registered cloud", machine(registered(cloud())), city(), only("", finding.Review), nil},
+		{"physical, not in the register", machine(read(bare())), city(), only("", finding.Review), nil},
+		{"some guest", machine(guest()), city(), only("", finding.Unknown), nil},
+		{"some guest, not in the register", machine(read(guest())), city(), only("", finding.Unknown), nil},
+		{"no firmware tables", machine(&inventory.Machine{Virtualization: "none"}), city(), only("", finding.Unknown), nil},
+		{"hypervisor not ruled out", machine(&inventory.Machine{DMI: true, Vendor: "Dell Inc."}), city(), only("", finding.Unknown), nil},
+		{"machine not known", machine(nil), city(), only("", finding.Unknown), nil},
+		{"a gap", plus(machine(bare()), inventory.Facts{Gaps: gap(inventory.KindMachine, "")}), city(), only("", finding.Unknown), nil},
+	}}
+}
+
+// installed is a machine with so many components of each kind.
+func installed(free, nonfree, unknown int) inventory.Facts {
+	var f inventory.Facts
+	for freedom, n := range map[inventory.Freedom]int{inventory.Free: free, inventory.NonFree: nonfree, inventory.FreedomUnknown: unknown} {
+		for i := range n {
+			f.Components = append(f.Components, inventory.Component{
+				Ecosystem: "dpkg", Name: fmt.Sprintf("%v-%d", freedom, i), PURL: fmt.Sprintf("pkg:deb/%v-%d", freedom, i), Licence: inventory.Licence{Freedom: freedom},
+			})
+		}
+	}
+	return f
+}
+
+// running is a machine with one package, which owns /usr/bin/owned, and with
+// the first process and these.
+func running(processes ...inventory.Process) inventory.Facts {
+	file := inventory.FileID{Device: 1, Inode: 7}
+	f := inventory.Facts{
+		Components: []inventory.Component{{Ecosystem: "dpkg", Name: "owned", PURL: "pkg:deb/owned"}},
+		Owners:     []inventory.Owner{{Path: "/usr/bin/owned", File: file, PURL: "pkg:deb/owned"}},
+		Processes:  []inventory.Process{{ID: execution(1), Executable: "/usr/bin/owned", File: file, MountNS: 1}, {ID: execution(2), Name: "kthreadd", Kernel: true}},
+	}
+	for i, p := range processes {
+		p.ID = execution(100 + i)
+		if p.MountNS == 0 {
+			p.MountNS = 1
+		}
+		if p.Executable == "/usr/bin/owned" {
+			p.File = file
+		}
+		f.Processes = append(f.Processes, p)
+	}
+	return f
+}
+
+func freedomTrials() map[string][]trial {
+	unread := running()
+	unread.Components = nil
+	still := running()
+	still.Processes = nil
+	return map[string][]trial{
+		"SWF-001": {
+			{"all free", installed(100, 0, 0), city(), only("", finding.Pass), nil},
+			{"free enough", installed(92, 5, 3), city(), only("", finding.Pass), nil},
+			{"not free enough", installed(80, 20, 0), city(), only("", finding.Fail), func(t *testing.T, found []finding.Finding) {
+				if f := found[0].Facts; f["share_low"] != 0.8 || f["nonfree"] != 20 {
+					t.Errorf("facts %v", f)
+				}
+			}},
+			{"not free enough whatever is unknown", installed(10, 80, 10), city(), only("", finding.Fail), nil},
+			{"too much unknown", installed(92, 0, 8), city(), only("", finding.Unknown), nil},
+			{"unknown licences decide", installed(88, 8, 4), city(), only("", finding.Unknown), nil},
+			{"nothing installed", inventory.Facts{}, city(), only("", finding.Unknown), nil},
+			{"a gap", plus(installed(100, 0, 0), inventory.Facts{Gaps: gap(inventory.KindLicences, "")}), city(), only("", finding.Unknown), nil},
+		},
+		"SWF-003": {
+			{"all owned", running(inventory.Process{Executable: "/usr/bin/owned"}), city(), only("", finding.Pass), nil},
+			{"owned in a unit's own file tree", running(inventory.Process{Executable: "/usr/bin/owned", MountNS: 9}), city(), only("", finding.Pass), nil},
+			{"local program", running(inventory.Process{Executable: "/opt/city/portal"}), city(), only("", finding.Pass), nil},
+			{"from memory", running(inventory.Process{Executable: "/memfd:x", Memory: true, Name: "x"}), city(), only("memory:x", finding.Fail), nil},
+			{"deleted", running(inventory.Process{Executable: "/opt/x", Deleted: true}), city(), only("/opt/x", finding.Fail), nil},
+			{"upgraded", running(inventory.Process{Executable: "/usr/bin/owned", Deleted: true}), city(), only("/usr/bin/owned", finding.Review), nil},
+			{"temporary directory", running(inventory.Process{Executable: "/tmp/x"}), city(), only("/tmp/x", finding.Fail), nil},
+			{"home directory", running(inventory.Process{Executable: "/home/a/x"}, inventory.Process{Executable: "/home/a/x"}), city(), only("/home/a/x", finding.Fail), func(t *testing.T, found []finding.Finding) {
+				if found[0].Facts["processes"] != 2 {
+					t.Errorf("facts %v", found[0].Facts)
+				}
+			}},
+			{"no package's", running(inventory.Process{Executable: "/usr/local/bin/x"}), city(), only("/usr/local/bin/x", finding.Review), nil},
+			{"container", running(inventory.Process{Executable: "/app/x", Container: "0123456789abcdef", MountNS: 9}), city(), only("/app/x in container 0123456789ab", finding.Unknown), nil},
+			{"another file tree", running(inventory.Process{Executable: "/app/x", MountNS: 9}), city(), only("/app/x", finding.Unknown), nil},
+			{"not readable", running(inventory.Process{Name: "x"}), city(), only("[x]", finding.Unknown), nil},
+			{"no packages", unread, city(), only("", finding.Unknown), nil},
+			{"no processes", still, city(), only("", finding.Unknown), nil},
+			{"a gap", plus(running(), inventory.Facts{Gaps: gap(inventory.KindProcesses, "")}), city(), only("", finding.Unknown), nil},
+		},
+	}
+}
+
+func accessTrials() map[string][]trial {
+	store := func(examined int, exposed ...inventory.Exposure) inventory.Facts {
+		return inventory.Facts{Stores: []inventory.DataStore{{ID: "registry", Examined: examined, Exposed: exposed}}}
+	}
+	readable := inventory.Exposure{Path: "/srv/registry/a", Mode: 0o644}
+	writable := inventory.Exposure{Path: "/srv/registry/b", Mode: 0o666, Writable: true}
+	return map[string][]trial{"ACC-002": {
+		{"closed", store(10), city(), only("registry", finding.Pass), nil},
+		{"readable", store(10, readable), city(), only("registry", finding.Fail), func(t *testing.T, found []finding.Finding) {
+			if got := fmt.Sprint(found[0].Facts["paths"]); got != "[/srv/registry/a (0644)]" {
+				t.Errorf("paths %s", got)
+			}
+		}},
+		{"readable public data", store(10, readable), public(), only("registry", finding.Pass), nil},
+		{"writable public data", store(10, readable, writable), public(), only("registry", finding.Fail), nil},
+		{"a failure is seen through a gap", plus(store(10, readable), inventory.Facts{Gaps: gap(inventory.KindAccess, "registry")}), city(), only("registry", finding.Fail), nil},
+		{"not looked at", store(0), city(), only("registry", finding.Unknown), nil},
+		{"not known", inventory.Facts{}, city(), only("registry", finding.Unknown), nil},
+		{"walk cut short", plus(store(10), inventory.Facts{Gaps: gap(inventory.KindAccess, "registry")}), city(), only("registry", finding.Unknown), nil},
+		{"services alone", store(0), with(city(), func(p *configs.Policy) { p.Stores = []configs.DataStore{{ID: "registry"}} }), only("registry", finding.NotApplicable), nil},
+		{"nothing declared", store(10), undeclared(), only("", finding.Unknown), nil},
+	}}
+}
+
+func coverageTrials() map[string][]trial {
+	captured := func(complete bool) inventory.Facts {
+		return inventory.Facts{Captures: []inventory.Capture{{Name: "flows", Tier: inventory.TierBPF, Complete: complete, Reason: "lost events"}}}
+	}
+	table := func(name string, age int) inventory.Facts {
+		return inventory.Facts{Tables: []inventory.Table{{Name: name, Date: taken().AddDate(0, 0, -age)}}}
+	}
+	waiver := func(expires time.Time) configs.Policy {
+		return with(city(), func(p *configs.Policy) {
+			p.Waivers = []configs.Waiver{{Check: "DAT-004", Subject: "registry", Expires: expires}}
+		})
+	}
+	return map[string][]trial{
+		"AGT-001": {
+			{"all seen", captured(true), city(), only("", finding.Pass), nil},
+			{"only places missing", plus(captured(true), inventory.Facts{Gaps: gap(inventory.KindPlaces, "")}), city(), only("", finding.Pass), nil},
+			{"incomplete capture", captured(false), city(), only("capture of flows", finding.Fail), nil},
+			{
+				"gaps", plus(captured(true), inventory.Facts{Gaps: append(append(gap(inventory.KindAccess, "a"), gap(inventory.KindAccess, "b")...), gap(inventory.KindStorage, "")...)}), city(),
+				map[string]finding.Verdict{"evidence of access": finding.Fail, "evidence of storage": finding.Fail}, func(t *testing.T, found []finding.Finding) {
+					if f := found[0].Facts; f["count"] != 2 || f["lost"] != 6 {
+						t.Errorf("facts %v", f)
+					}
+				},
+			},
+			{"no capture", inventory.Facts{}, city(), only("", finding.Unknown), nil},
+		},
+		"AGT-002": {
+			{"fresh", table("geo-country", 30), city(), only("", finding.Pass), nil},
+			{"old geo database", table("geo-country", 100), city(), only("table geo-country", finding.Fail), nil},
+			{"table of clouds at the same age", table("clouds", 100), city(), only("", finding.Pass), nil},
+			{"old table of clouds", table("clouds", 200), city(), only("table clouds", finding.Fail), nil},
+			{"table of tomorrow's tomorrow", table("clouds", -3), city(), only("table clouds", finding.Unknown), nil},
+			{"table without a date", inventory.Facts{Tables: []inventory.Table{{Name: "clouds"}}}, city(), only("table clouds", finding.Unknown), nil},
+			{"no table", inventory.Facts{}, city(), only("tables", finding.Unknown), nil},
+			{"waivers broken", table("clouds", 1), with(city(), func(p *configs.Policy) { p.WaiverErr = errors.New("waivers.toml:3:1: unknown key") }), only("waivers", finding.Fail), nil},
+			{"waiver in force", table("clouds", 1), waiver(taken().Add(time.Hour)), only("", finding.Pass), nil},
+			{"waiver expired", table("clouds", 1), waiver(taken().Add(-time.Hour)), only("waiver of DAT-004 registry", finding.Fail), nil},
+		},
+	}
+}
