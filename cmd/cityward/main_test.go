@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"flag"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -14,6 +15,12 @@ import (
 var update = flag.Bool("update", false, "renew the expected output in scripts")
 
 func TestMain(m *testing.M) {
+	switch os.Getenv(confineVariable) {
+	case "1":
+		os.Exit(runConfined())
+	case "0":
+		main()
+	}
 	testscript.Main(m, map[string]func(){"cityward": main})
 }
 

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// The daemon runs no other program and calls nobody. Here the kernel holds it
+// to that: a seccomp filter kills the process at its first execve or connect.
+func TestDaemonRunsNothingAndCallsNobody(t *testing.T) {
+	dir := t.TempDir()
+	config := filepath.Join(dir, "cityward.toml")
+	text := fmt.Sprintf("[listen]\nmetrics = \"127.0.0.1:0\"\nadmin = %q\n\n[round]\ninterval = \"1s\"\n\n[[data_store]]\nid = \"store\"\nclass = \"citizen\"\npaths = [%q]\n", filepath.Join(dir, "admin.sock"), dir)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	daemon := startDaemon(t, "confined", "run", "--config", config)
+	page := daemon.scrapeUntil(t, `cityward_collector_success\{collector="flow"\} 1`)
+	time.Sleep(2500 * time.Millisecond) // two more rounds, warm
+	if !strings.Contains(page, "cityward_check_failing") {
+		t.Errorf("the page has no checks:\n%s", page)
+	}
+	if err := daemon.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := daemon.Wait(); err != nil {
+		t.Errorf("the daemon ended with %v; signal: SIGSYS means a forbidden call\n%s", err, daemon.log())
+	}
+}
+
+// The filter itself must bite, or the test above shows nothing.
+func TestConfinementBites(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "exec")
+	cmd.Env = append(os.Environ(), confineVariable+"=1")
+	err := cmd.Run()
+	exit, ok := err.(*exec.ExitError)
+	if !ok || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGSYS {
+		t.Errorf("a confined process that executes a program ends with %v, want SIGSYS", err)
+	}
+}
+
+const confineVariable = "CITYWARD_TEST_CONFINED"
+
+// runConfined is the program behind the filter; TestMain calls it in a child.
+func runConfined() int {
+	if err := confine(); err != nil {
+		fmt.Fprintln(os.Stderr, "confine:", err)
+		return exitInternal
+	}
+	if os.Args[1] == "exec" {
+		_ = exec.Command("/bin/true").Run()
+		return exitDone
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	return run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+}
+
+// confine installs a filter, seccomp(2), for all threads of this process.
+func confine() error {
+	forbidden := []uint32{unix.SYS_EXECVE, unix.SYS_EXECVEAT, unix.SYS_CONNECT}
+	filter := []unix.SockFilter{{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS}} // the call's number
+	for i, number := range forbidden {
+		filter = append(filter, unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: number, Jt: uint8(len(forbidden) - i)})
+	}
+	filter = append(filter,
+		unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+		unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_KILL_PROCESS})
+	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	// Both calls must be made on one thread, which then speaks for all.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&program)))
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// daemonProcess is a daemon that a test started.
+type daemonProcess struct {
+	*exec.Cmd
+	logFile string
+}
+
+func startDaemon(t *testing.T, kind string, args ...string) *daemonProcess {
+	t.Helper()
+	d := &daemonProcess{exec.CommandContext(t.Context(), os.Args[0], args...), filepath.Join(t.TempDir(), "log")}
+	log, err := os.Create(d.logFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	d.Stderr = log
+	d.Env = append(os.Environ(), confineVariable+"="+map[string]string{"confined": "1", "free": "0"}[kind])
+	if err := d.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if d.ProcessState == nil {
+			_ = d.Process.Kill()
+			_ = d.Wait()
+		}
+	})
+	return d
+}
+
+func (d *daemonProcess) log() string {
+	data, _ := os.ReadFile(d.logFile)
+	return string(data)
+}
+
+// scrapeUntil scrapes until a line matches the pattern and returns the page.
+func (d *daemonProcess) scrapeUntil(t *testing.T, pattern string) string {
+	t.Helper()
+	want := regexp.MustCompile(`(?m)^` + pattern)
+	address := regexp.MustCompile(`msg=started .*metrics=(\S+)`)
+	page := ""
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		at := address.FindStringSubmatch(d.log())
+		if at == nil {
+			continue
+		}
+		if page = get(t, "http://"+at[1]+"/metrics"); want.MatchString(page) {
+			return page
+		}
+	}
+	t.Fatalf("no line matches %s; log:\n%s\nlast page:\n%s", pattern, d.log(), page)
+	return ""
+}
+
+func get(t *testing.T, url string) string {
+	t.Helper()
+	response, err := http.Get(url)
+	if err != nil {
+		return ""
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
