@@ -34,6 +34,7 @@ func Merge(taken time.Time, parts ...*Facts) *Snapshot {
 		s.Append(part)
 	}
 	s.Stores = mergeStores(s.Stores)
+	s.Candidates = mergeCandidates(s.Candidates)
 	s.sort()
 	s.index()
 	return s
@@ -68,6 +69,24 @@ func completeStore(store, more *DataStore) {
 	store.Encrypted = cmp.Or(store.Encrypted, more.Encrypted)
 	store.Exposed = append(store.Exposed, more.Exposed...)
 	store.Examined += more.Examined
+}
+
+// mergeCandidates keeps the last row about each directory: the room that follows
+// it to its disks repeats what the room that found it said.
+func mergeCandidates(rows []Candidate) []Candidate {
+	type key struct{ engine, path string }
+	at := make(map[key]int)
+	var merged []Candidate
+	for _, row := range rows {
+		k := key{row.Engine, row.Path}
+		if i, known := at[k]; known {
+			merged[i] = row
+			continue
+		}
+		at[k] = len(merged)
+		merged = append(merged, row)
+	}
+	return merged
 }
 
 func (s *Snapshot) sort() {
