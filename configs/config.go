@@ -4,10 +4,19 @@
 // Reading is strict. An unknown key is an error, every mistake of a file is
 // reported at once with its line and column, and a file with a mistake gives no
 // configuration at all.
+//
+// The TOML library tells neither the place of an unknown key nor that of a value
+// that fails our own rules, and it stops at the first wrong type. So a file is
+// decoded into plain maps, a small scanner finds where each key and element
+// stands (positions.go), and typed readers walk over both (table.go). A reader
+// that is asked for a key thereby makes it known: the program cannot read a key
+// that the check for unknown keys does not know. The embedded default goes the
+// same way, so what it documents and what holds without a file are one.
 package configs
 
 import (
 	"net/netip"
+	"strconv"
 	"time"
 )
 
@@ -30,6 +39,8 @@ type Policy struct {
 	Transfers []Transfer  // [[transfer]]
 	Waivers   []Waiver    // of waivers.toml beside the configuration
 	WaiverErr error       // why no waiver is honoured; nil if the file is sound or absent
+
+	lookup *lookup // made when the policy is read; see [Policy.InCity]
 }
 
 // City is whose hardware is the city's.
@@ -83,6 +94,18 @@ const (
 	ClassPublic       = "public"
 )
 
+// Demands on encryption at rest.
+const (
+	EncryptionRequired = "required" // unless the store says otherwise
+	EncryptionOptional = "optional"
+)
+
+// Directions of a transfer.
+const (
+	Out = "out" // this machine begins the connection
+	In  = "in"  // the other side does
+)
+
 // DataStore is a declared store of data.
 type DataStore struct {
 	ID         string
@@ -98,6 +121,14 @@ type Service struct {
 	Protocol string // tcp, udp, unix
 	Port     uint16 // of tcp and udp
 	Path     string // of unix
+}
+
+// String gives the form of the configuration: tcp:5432, unix:/run/db.sock.
+func (s Service) String() string {
+	if s.Protocol == "unix" {
+		return "unix:" + s.Path
+	}
+	return s.Protocol + ":" + strconv.Itoa(int(s.Port))
 }
 
 // Transfer is an approved flow: a record under GDPR article 30(1)(e) in machine
