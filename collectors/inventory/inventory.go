@@ -125,6 +125,7 @@ type Machine struct {
 	Platform       string // id of the cloud platform recognised, "" none
 	PlatformName   string // its name
 	PlatformRule   string // which fact recognised it: "sys_vendor = Hetzner"
+	SelfHosted     bool   // the platform is software that a city may run itself
 	Addresses      []string
 }
 
