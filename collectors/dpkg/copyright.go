@@ -98,16 +98,16 @@ func parseStanzas(in *bufio.Reader) (inventory.Licence, error) {
 	var header, main string
 	var others []string
 	for first := true; s.next(); first = false {
-		files, licence := strings.Fields(string(s.values[0])), string(s.values[1])
-		packaging := !slices.ContainsFunc(files, func(glob string) bool { return !strings.HasPrefix(glob, "debian/") })
+		licence := s.values[1]
+		every, packaging := globs(s.values[0])
 		switch {
 		case first:
-			header = licence
-		case licence == "":
-		case slices.Contains(files, "*"):
-			main = licence
-		case !packaging && !slices.Contains(others, licence) && len(others) <= limit:
-			others = append(others, licence)
+			header = string(licence)
+		case len(licence) == 0:
+		case every:
+			main = string(licence)
+		case !packaging && len(others) <= limit && !slices.Contains(others, string(licence)):
+			others = append(others, string(licence))
 		}
 	}
 	if s.err != nil {
@@ -128,6 +128,17 @@ func parseStanzas(in *bufio.Reader) (inventory.Licence, error) {
 	l := inventory.Licence{Declared: host.Text(main, 256), Source: sourceStanza}
 	l.Expression, l.Freedom = convert(main)
 	return l, nil
+}
+
+// globs reports whether a Files field covers every file, and whether it covers
+// nothing but the packaging, which a field that is empty does.
+func globs(files []byte) (every, packaging bool) {
+	packaging = true
+	for glob := range bytes.FieldsSeq(files) {
+		every = every || string(glob) == "*"
+		packaging = packaging && bytes.HasPrefix(glob, []byte("debian/"))
+	}
+	return every, packaging
 }
 
 // parseProse looks for references to /usr/share/common-licenses. A reference

@@ -75,8 +75,8 @@ func executables(t *testing.T, limit int) []string {
 				return fs.SkipDir
 			}
 			if info, err := d.Info(); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
-				if real, err := filepath.EvalSymlinks(path); err == nil {
-					found[real] = true
+				if resolved, err := filepath.EvalSymlinks(path); err == nil {
+					found[resolved] = true
 				}
 			}
 			return nil
@@ -101,7 +101,7 @@ func TestSameAsDpkgSearch(t *testing.T) {
 		// "diversion of FROM to TO by PACKAGE"
 		if words := strings.Fields(line); len(words) >= 5 && !strings.HasPrefix(words[2], "/usr/share") {
 			for _, path := range []string{words[2], words[4]} {
-				if real, err := filepath.EvalSymlinks(path); err == nil && real == path {
+				if resolved, err := filepath.EvalSymlinks(path); err == nil && resolved == path {
 					paths = append(paths, path)
 				}
 			}

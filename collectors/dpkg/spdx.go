@@ -24,8 +24,10 @@ func convert(line string) (string, inventory.Freedom) {
 
 // tokens splits a line into words, commas and parentheses.
 func tokens(line string) []string {
-	spaced := strings.NewReplacer(",", " , ", "(", " ( ", ")", " ) ").Replace(line)
-	return strings.Fields(spaced)
+	for _, mark := range []string{",", "(", ")"} {
+		line = strings.ReplaceAll(line, mark, " "+mark+" ")
+	}
+	return strings.Fields(line)
 }
 
 // term is a part of an expression.
