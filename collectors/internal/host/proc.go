@@ -111,13 +111,18 @@ func (p *Proc) Read(pid int, name string, limit int) ([]byte, error) {
 
 // Readlink reads a symbolic link of a process, such as exe or ns/net.
 func (p *Proc) Readlink(pid int, name string) ([]byte, error) {
+	return p.ReadlinkAt(entry(pid, name))
+}
+
+// ReadlinkAt reads a symbolic link below /proc.
+func (p *Proc) ReadlinkAt(name string) ([]byte, error) {
 	if !p.h.Live() {
-		target, err := p.h.Readlink("/proc/" + entry(pid, name))
+		target, err := p.h.Readlink("/proc/" + name)
 		return append(p.buf[:0], target...), err
 	}
-	n, err := unix.Readlinkat(p.dir, entry(pid, name), p.buf[:unix.PathMax])
+	n, err := unix.Readlinkat(p.dir, name, p.buf[:unix.PathMax])
 	if err != nil {
-		return nil, procError("readlink", pid, name, err)
+		return nil, &fs.PathError{Op: "readlink", Path: "/proc/" + name, Err: err}
 	}
 	return p.buf[:n], nil
 }

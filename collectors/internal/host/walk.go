@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Walked is one file or directory that [Host.Walk] came by.
+// Walked is a file or directory that [Host.Walk] came by, or a descriptor.
 type Walked struct {
 	Path   string // inside the root
 	Depth  int    // 0 where the walk began
@@ -41,7 +41,7 @@ func (h *Host) Walk(dir string, limit int, visit func(*Walked) error) (visited, 
 	if err != nil {
 		return 0, 0, &fs.PathError{Op: "walk", Path: dir, Err: err}
 	}
-	top, err := describe(fd, "")
+	top, err := describe(fd, "", unix.AT_EMPTY_PATH)
 	unix.Close(fd)
 	if err != nil {
 		return 0, 0, &fs.PathError{Op: "walk", Path: dir, Err: err}
@@ -80,7 +80,7 @@ func (h *Host) entries(at *Walked, limit int) (below []Walked, complete bool) {
 	names = names[:min(len(names), limit)]
 	slices.Sort(names)
 	for _, name := range names {
-		w, err := describe(fd, name)
+		w, err := describe(fd, name, unix.AT_SYMLINK_NOFOLLOW)
 		if err != nil {
 			complete = complete && Gone(err)
 			continue
@@ -91,12 +91,25 @@ func (h *Host) entries(at *Walked, limit int) (below []Walked, complete bool) {
 	return below, complete
 }
 
-// describe reads what the kernel has of a name below an open directory, or of
-// the descriptor itself.
-func describe(fd int, name string) (Walked, error) {
-	const flags = unix.AT_SYMLINK_NOFOLLOW | unix.AT_NO_AUTOMOUNT | unix.AT_STATX_DONT_SYNC | unix.AT_EMPTY_PATH
+// Describe is [Proc.Stat] that asks no server: it gives what the kernel has, so
+// that a descriptor of a dead network file system cannot hold it up.
+func (p *Proc) Describe(pid int, name string) (Walked, error) {
+	if p.h.Live() {
+		w, err := describe(p.dir, entry(pid, name), 0)
+		if err != nil {
+			return w, procError("stat", pid, name, err)
+		}
+		return w, nil
+	}
+	st, err := p.h.Stat("/proc/" + entry(pid, name))
+	return Walked{Mode: st.Mode, Links: uint32(st.Nlink), Device: st.Dev, Inode: st.Ino}, err
+}
+
+// describe reads what the kernel has of a name below an open directory.
+func describe(fd int, name string, flags int) (Walked, error) {
+	const wanted = unix.STATX_TYPE | unix.STATX_MODE | unix.STATX_NLINK | unix.STATX_INO
 	var st unix.Statx_t
-	if err := unix.Statx(fd, name, flags, unix.STATX_TYPE|unix.STATX_MODE|unix.STATX_NLINK|unix.STATX_INO, &st); err != nil {
+	if err := unix.Statx(fd, name, flags|unix.AT_NO_AUTOMOUNT|unix.AT_STATX_DONT_SYNC, wanted, &st); err != nil {
 		return Walked{}, err
 	}
 	return Walked{
