@@ -50,7 +50,7 @@ type StorePath struct {
 	Path      string // as declared, or where another file system is mounted below that
 	Resolved  string // with symbolic links followed; "" if missing
 	File      FileID // of the directory
-	MountRoot string // the directory's path inside its file system, whatever the mount; to compare, not to show
+	MountRoot string // the directory's path inside its file system, whatever the mount
 	Mount     Mount
 	Chain     []string // block devices from the file system down: dm-0, md0, sda1, sda
 	Disks     []Disk

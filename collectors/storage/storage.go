@@ -180,7 +180,7 @@ func (r *round) listMounts() {
 func (r *round) store(declared *configs.DataStore) inventory.DataStore {
 	row := inventory.DataStore{ID: declared.ID, Class: declared.Class}
 	for _, service := range declared.Services {
-		row.Services = append(row.Services, serviceName(service))
+		row.Services = append(row.Services, service.String())
 	}
 	for _, p := range declared.Paths {
 		found, nested := r.follow(r.machine, declared.ID, p)
@@ -199,13 +199,6 @@ func (r *round) store(declared *configs.DataStore) inventory.DataStore {
 	row.Encrypted = worst(answers, badAnswers(), inventory.EncryptedUnknown)
 	r.place(&row)
 	return row
-}
-
-func serviceName(s configs.Service) string {
-	if s.Protocol == "unix" {
-		return "unix:" + s.Path
-	}
-	return fmt.Sprintf("%s:%d", s.Protocol, s.Port)
 }
 
 // follow follows one directory of a store. The mounts below it are part of the
@@ -228,7 +221,7 @@ func (r *round) follow(v *view, store, declared string) (inventory.StorePath, []
 	}
 	found.Resolved = host.Text(at.path, maxText)
 	found.File = at.file
-	found.MountRoot = at.mount.Inside(at.path)
+	found.MountRoot = host.Text(at.mount.Inside(at.path), unix.PathMax)
 	r.descend(v, store, at.mount, &found)
 	if found.Encrypted != inventory.EncryptedYes {
 		found.Encrypted = cmp.Or(directoryEncrypted(v.files, at), found.Encrypted)
@@ -266,7 +259,7 @@ func directoryEncrypted(h *host.Host, at place) string {
 // followMount follows a file system mounted below a store.
 func (r *round) followMount(v *view, store string, m *host.Mount) inventory.StorePath {
 	found := inventory.StorePath{
-		Path: host.Text(m.Target, maxText), Resolved: host.Text(m.Target, maxText), MountRoot: m.Inside(m.Target),
+		Path: host.Text(m.Target, maxText), Resolved: host.Text(m.Target, maxText), MountRoot: host.Text(m.Inside(m.Target), unix.PathMax),
 		Mount: r.describe(m), Medium: inventory.MediumUnknown, Encrypted: inventory.EncryptedUnknown,
 	}
 	if !slow(m) {
