@@ -10,6 +10,7 @@ import (
 // severity is the rule's, so that it may be a label.
 type Result struct {
 	Check       string
+	Title       string
 	Severity    finding.Severity
 	Verdict     finding.Verdict
 	Disposition string // of the worst finding
@@ -28,7 +29,8 @@ func Summary(catalogue []Check, findings []finding.Finding) []Result {
 	}
 	results := make([]Result, 0, len(catalogue))
 	for i := range catalogue {
-		result := Result{Check: catalogue[i].Rule.ID, Severity: catalogue[i].Rule.Severity, Disposition: finding.Open}
+		rule := &catalogue[i].Rule
+		result := Result{Check: rule.ID, Title: rule.Title, Severity: rule.Severity, Disposition: finding.Open}
 		if f := worst[result.Check]; f != nil {
 			result.Verdict, result.Disposition = f.Verdict, f.Disposition
 		}

@@ -317,10 +317,11 @@ func (t *table) verdict(r checks.Result) string {
 	return t.paint(codes[r.Verdict], text)
 }
 
+// findings lists each check's once below its name: the remedy is the check's.
 func (t *table) findings(limit int) {
 	shown := ShownFindings(t.Findings)
 	slices.SortStableFunc(shown, func(a, b finding.Finding) int {
-		return cmp.Or(-cmp.Compare(urgency(&a), urgency(&b)), -cmp.Compare(a.Severity, b.Severity))
+		return cmp.Or(-cmp.Compare(urgency(&a), urgency(&b)), -cmp.Compare(a.Severity, b.Severity), cmp.Compare(a.Check, b.Check))
 	})
 	t.printf("\n%s\n", t.paint("1", "FINDINGS"))
 	if len(shown) == 0 {
@@ -332,16 +333,23 @@ func (t *table) findings(limit int) {
 			break
 		}
 		f := &shown[i]
-		subject := ""
-		if f.Subject != "" {
-			subject = "  " + f.Subject
+		if i == 0 || heading(f) != heading(&shown[i-1]) {
+			t.printf("  %s\n", heading(f))
 		}
-		t.printf("  %s  %s, %s%s\n", f.Check, f.Severity, f.Verdict, subject)
-		t.printf("      %s\n", f.Reason)
-		if f.Verdict == finding.Fail || f.Verdict == finding.Review {
+		t.printf("      %s\n", strings.TrimPrefix(f.Subject+": "+f.Reason, ": "))
+		last := i == len(shown)-1 || limit > 0 && i == limit-1 || heading(f) != heading(&shown[i+1])
+		if last && (f.Verdict == finding.Fail || f.Verdict == finding.Review) {
 			t.printf("      → %s\n", f.Remedy)
 		}
 	}
+}
+
+func heading(f *finding.Finding) string {
+	word := f.Verdict.String()
+	if f.Disposition != finding.Open {
+		word += ", " + f.Disposition
+	}
+	return fmt.Sprintf("%s  %s, %s", f.Check, f.Severity, word)
 }
 
 func urgency(f *finding.Finding) int {

@@ -64,7 +64,7 @@ func explain(w io.Writer, r *finding.Rule) error {
 		maps = append(maps, framework+": "+strings.Join(r.Maps[framework], ", "))
 	}
 	_, err := fmt.Fprintf(w, "%s  %s\n\nseverity   %s\nneeds      %s\nmaps       %s\n\nWhy\n  %s\n\nDecides\n  %s\n\nRemedy\n  %s\n\nPitfalls\n  %s\n",
-		r.ID, r.Title, r.Severity, strings.Join(r.Needs, ", "), strings.Join(maps, "; "), r.Rationale, r.Decides, r.Remedy, cmp.Or(r.Pitfalls, "none known"))
+		r.ID, r.Title, r.Severity, strings.Join(r.Needs, ", "), strings.Join(maps, "; "), r.Rationale, strings.ReplaceAll(r.Decides.String(), "\n", "\n  "), r.Remedy, cmp.Or(r.Pitfalls, "none known"))
 	return err
 }
 
