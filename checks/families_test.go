@@ -26,6 +26,8 @@ func hardwareTrials() map[string][]trial {
 		{"registered board without firmware tables", machine(registered(&inventory.Machine{})), city(), only("", finding.Pass), nil},
 		{"cloud", machine(cloud()), city(), only("", finding.Fail), nil},
 		{"registered cloud", machine(registered(cloud())), city(), only("", finding.Review), nil},
+		{"registered guest of software that a city may run", machine(registered(selfHosted())), city(), only("", finding.Pass), nil},
+		{"guest of software that a city may run", machine(selfHosted()), city(), only("", finding.Unknown), nil},
 		{"physical, not in the register", machine(read(bare())), city(), only("", finding.Review), nil},
 		{"some guest", machine(guest()), city(), only("", finding.Unknown), nil},
 		{"some guest, not in the register", machine(read(guest())), city(), only("", finding.Unknown), nil},
@@ -158,7 +160,8 @@ func coverageTrials() map[string][]trial {
 			{"incomplete capture", captured(false), city(), only("capture of flows", finding.Fail), nil},
 			{
 				"gaps", plus(captured(true), inventory.Facts{Gaps: append(append(gap(inventory.KindAccess, "a"), gap(inventory.KindAccess, "b")...), gap(inventory.KindStorage, "")...)}), city(),
-				map[string]finding.Verdict{"evidence of access": finding.Fail, "evidence of storage": finding.Fail}, func(t *testing.T, found []finding.Finding) {
+				map[string]finding.Verdict{"evidence of access": finding.Fail, "evidence of storage": finding.Fail},
+				func(t *testing.T, found []finding.Finding) {
 					if f := found[0].Facts; f["count"] != 2 || f["lost"] != 6 {
 						t.Errorf("facts %v", f)
 					}

@@ -26,6 +26,13 @@ func cloud() *inventory.Machine {
 	return m
 }
 
+// selfHosted is a virtual machine of cloud software that anybody may run.
+func selfHosted() *inventory.Machine {
+	m := guest()
+	m.Platform, m.PlatformName, m.PlatformRule, m.SelfHosted = "openstack", "OpenStack", "product_name = OpenStack Nova", true
+	return m
+}
+
 func registered(m *inventory.Machine) *inventory.Machine {
 	m.RegisterRead, m.Registered = true, true
 	return m
@@ -69,6 +76,7 @@ func locationTrials() map[string][]trial {
 			{"passed-through disk of some guest", onDisk(guest(), local, sata), city(), only("registry", finding.Unknown), nil},
 			{"disk of a cloud that looks local", onDisk(cloud(), local, inventory.Disk{Name: "nvme0n1", Transport: "nvme"}), city(), only("registry", finding.Fail), nil},
 			{"disk of a registered cloud", onDisk(registered(cloud()), local, virtio), city(), only("registry", finding.Review), nil},
+			{"disk of a guest of software that a city may run", onDisk(selfHosted(), local, virtio), city(), only("registry", finding.Unknown), nil},
 			{"machine not known", onDisk(nil, local, sata), city(), only("registry", finding.Unknown), nil},
 			{"firmware not readable", onDisk(&inventory.Machine{Virtualization: "none"}, local, sata), city(), only("registry", finding.Unknown), nil},
 			{"removable disk", onDisk(bare(), inventory.MediumRemovable, inventory.Disk{Name: "sdb", Transport: "usb", Removable: true}), city(), only("registry", finding.Fail), nil},

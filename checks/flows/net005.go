@@ -27,7 +27,7 @@ func NET005() finding.Rule {
 		},
 		Remedy:   "Bind the service to a loopback or city address, or put it behind a Unix socket. Record clients that are wanted as a [[transfer]] with direction in.",
 		Pitfalls: "Packet filters are not read: a public address that a filter protects is reported, with low confidence. A reverse proxy is the peer that is seen.",
-		Needs:    []string{inventory.KindListeners, inventory.KindFlows, inventory.KindMachine},
+		Needs:    []string{inventory.KindListeners, inventory.KindFlows},
 		Stores:   true,
 		Maps:     finding.Maps{"gdpr": {"IV_32.1.b"}, "nis2": {"21.2.i"}, "ens": {"mp.com.1"}},
 	}

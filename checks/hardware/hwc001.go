@@ -20,8 +20,8 @@ func HWC001() finding.Rule {
 		Decides: finding.Decides{
 			finding.Pass:    "the asset register lists the machine, or the firmware names a maker and there is no hypervisor",
 			finding.Fail:    "the firmware or cloud-init names a cloud provider's platform",
-			finding.Review:  "the register lists a machine that looks like a cloud's, or a register that could be read does not list a physical machine",
-			finding.Unknown: "the firmware's tables cannot be read, or the machine is a guest of a hypervisor that the register does not list",
+			finding.Review:  "the register lists a machine that a provider's platform shows on, or a register that could be read does not list a physical machine",
+			finding.Unknown: "the firmware's tables cannot be read, or the machine is a guest that the register does not list, be it of cloud software that the city may run itself",
 		},
 		Remedy:   "Move the service to hardware of the city. If this is the city's own machine or cloud, list its serial or UUID in the asset register ([city] hardware).",
 		Pitfalls: "Rented physical servers show their maker's name and nothing else: only the asset register tells them from the city's. A hypervisor may forge what the firmware says.",
@@ -48,13 +48,15 @@ func JudgeHWC001(s *inventory.Snapshot, _ *configs.Policy) []finding.Finding {
 
 func judgeMachine(m *inventory.Machine) (verdict finding.Verdict, confidence, reason string) {
 	switch {
-	case m.Platform != "" && m.Registered:
+	case m.Platform != "" && m.Registered && !m.SelfHosted:
 		return finding.Review, finding.ConfidenceMedium,
 			fmt.Sprintf("the asset register lists this machine, yet it is one of %s (%s): whose cloud is it", m.PlatformName, m.PlatformRule)
-	case m.Platform != "":
+	case m.Platform != "" && !m.SelfHosted:
 		return finding.Fail, finding.ConfidenceHigh, fmt.Sprintf("a machine of %s (%s)", m.PlatformName, m.PlatformRule)
 	case m.Registered:
 		return finding.Pass, finding.ConfidenceHigh, "the asset register lists this machine"
+	case m.SelfHosted:
+		return finding.Unknown, "", fmt.Sprintf("a guest of %s, which a city may run itself, and the asset register does not list it", m.PlatformName)
 	case !m.DMI:
 		return finding.Unknown, "", "the firmware's tables cannot be read"
 	case !m.Bare():

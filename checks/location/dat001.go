@@ -87,9 +87,9 @@ func judgeDisks(m *inventory.Machine, path *inventory.StorePath) (finding.Verdic
 		return finding.Unknown, "could not be followed down to a disk"
 	case m == nil:
 		return finding.Unknown, on + " of a machine of which nothing is known"
-	case m.Platform != "" && m.Registered:
+	case m.Platform != "" && m.Registered && !m.SelfHosted:
 		return finding.Review, fmt.Sprintf("%s of a machine that looks like %s, though the asset register lists it", on, m.PlatformName)
-	case m.Platform != "":
+	case m.Platform != "" && !m.SelfHosted:
 		return finding.Fail, fmt.Sprintf("%s of a machine of %s", on, m.PlatformName)
 	case m.Registered:
 		return finding.Pass, on + " of a machine in the asset register"
