@@ -73,7 +73,7 @@ func (f *files) storesMapped(m *mapping, pid int) []string {
 	}
 	// The path may lead elsewhere by now, below a file system mounted later.
 	placed = placed && (covering.Device == m.file.Device || f.any)
-	if placed && !deleted && !slow(covering) {
+	if placed && !deleted && !covering.Waits() {
 		relative := strings.TrimPrefix(name, m.tree.root)
 		at, err := f.proc.Describe(pid, path.Join("root", "/"+relative))
 		if err == nil && at.Inode == m.file.Inode {
@@ -85,12 +85,6 @@ func (f *files) storesMapped(m *mapping, pid int) []string {
 		device = covering.Device
 	}
 	return f.storesOf(device, inside, placed, file)
-}
-
-// slow reports whether following a path on a mount may wait for another machine
-// or process.
-func slow(m *host.Mount) bool {
-	return unix.Major(m.Device) == 0 && m.Type != "btrfs" && m.Type != "overlay" && m.Type != "tmpfs"
 }
 
 // parseMaps reads /proc/PID/maps and gives each mapped file, once for

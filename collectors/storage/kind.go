@@ -26,17 +26,6 @@ const (
 	kindAuto                // nothing yet: looking below would mount something
 )
 
-// slow reports whether looking at files of the kind may wait for another
-// machine or for a process that died: then even stat(2) may never return.
-func slow(m *host.Mount) bool {
-	switch kindOf(m) {
-	case kindNetwork, kindGuest, kindAuto:
-		return true
-	default:
-		return strings.HasPrefix(m.Type, "fuse")
-	}
-}
-
 // kindOf knows the file systems of current kernels and the FUSE ones that
 // servers use; a FUSE type is "fuse." and its program's name. What is not
 // listed and has no block device is unknown.

@@ -195,8 +195,8 @@ func (r *round) store(declared *configs.DataStore) inventory.DataStore {
 	for i := range row.Paths {
 		media, answers = append(media, row.Paths[i].Medium), append(answers, row.Paths[i].Encrypted)
 	}
-	row.Medium = worst(media, badMedia(), inventory.MediumUnknown)
-	row.Encrypted = worst(answers, badAnswers(), inventory.EncryptedUnknown)
+	row.Medium = worst(media, badMedia())
+	row.Encrypted = worst(answers, badAnswers())
 	r.place(&row)
 	return row
 }
@@ -262,7 +262,7 @@ func (r *round) followMount(v *view, store string, m *host.Mount) inventory.Stor
 		Path: host.Text(m.Target, maxText), Resolved: host.Text(m.Target, maxText), MountRoot: host.Text(m.Inside(m.Target), unix.PathMax),
 		Mount: r.describe(m), Medium: inventory.MediumUnknown, Encrypted: inventory.EncryptedUnknown,
 	}
-	if !slow(m) {
+	if !m.Waits() {
 		if st, err := v.files.Stat(m.Target); err == nil {
 			found.File = inventory.FileID{Device: st.Dev, Inode: st.Ino}
 		}

@@ -49,7 +49,7 @@ func (v *view) locate(p string) place {
 		switch {
 		case !covered:
 			return place{path: at, err: errNoMount}
-		case slow(m):
+		case m.Waits():
 			at = path.Join(append([]string{at}, rest...)...)
 			if m, covered = v.mounts.Covering(at); !covered {
 				return place{path: at, err: errNoMount}
@@ -305,11 +305,11 @@ func (t *trail) leaf(dir string, crypt bool) {
 }
 
 // medium is the worst of the ends.
-func (t *trail) medium() string { return worst(t.media, badMedia(), inventory.MediumUnknown) }
+func (t *trail) medium() string { return worst(t.media, badMedia()) }
 
 // encrypted is the worst of the ends.
 func (t *trail) encrypted() string {
-	return worst(t.answers, badAnswers(), inventory.EncryptedUnknown)
+	return worst(t.answers, badAnswers())
 }
 
 // badMedia lists media, the worst first. What is known to be elsewhere is worse
@@ -325,22 +325,22 @@ func badAnswers() []string {
 	return []string{inventory.EncryptedNo, inventory.EncryptedUnknown, inventory.EncryptedYes}
 }
 
-// worst gives the first of order that is among the values.
-func worst(values, order []string, none string) string {
+// worst gives the first of order that is among the values. Nothing is unknown,
+// which both orders call by the same word.
+func worst(values, order []string) string {
 	for _, candidate := range order {
 		if slices.Contains(values, candidate) {
 			return candidate
 		}
 	}
-	return none
+	return inventory.MediumUnknown
 }
 
 // reason puts an error in words for people, without the path that the subject
 // of the gap has already.
 func reason(err error) string {
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) {
-		err = pathErr.Err
+	if at, ok := errors.AsType[*fs.PathError](err); ok {
+		err = at.Err
 	}
 	return err.Error()
 }

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -98,9 +99,7 @@ func mounts(lines ...string) files {
 func rootDisk() files {
 	disk := "pci0000:00/0000:00:1f.2/ata1/host0/target0:0:0/0:0:0:0/block/sda"
 	tree := block(disk, "8:0")
-	for name, content := range block(disk+"/sda2", "8:2").partition(disk + "/sda2") {
-		tree[name] = content
-	}
+	maps.Copy(tree, block(disk+"/sda2", "8:2").partition(disk+"/sda2"))
 	return tree
 }
 

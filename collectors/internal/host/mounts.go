@@ -46,6 +46,17 @@ func (m *Mount) Inside(p string) string {
 	return path.Join(m.Root, strings.TrimPrefix(p, m.Target))
 }
 
+// Waits reports whether looking at the mount's files may wait for another
+// machine, or for a process that died: then even stat(2) may never return. Of
+// the file systems without a block device only those known not to are trusted.
+func (m *Mount) Waits() bool {
+	switch m.Type {
+	case "btrfs", "bcachefs", "zfs", "ubifs", "overlay", "tmpfs", "ramfs", "devtmpfs", "proc", "sysfs":
+		return false
+	}
+	return unix.Major(m.Device) == 0 || strings.HasPrefix(m.Type, "fuse")
+}
+
 // MountTable is one mount namespace, as one process sees it.
 type MountTable struct {
 	Mounts   []Mount

@@ -85,3 +85,20 @@ func FuzzMounts(f *testing.F) {
 		}
 	})
 }
+
+func TestWaits(t *testing.T) {
+	for line, want := range map[string]bool{
+		"1 0 8:1 / / rw - ext4 /dev/sda1 rw":     false,
+		"1 0 0:40 / / rw - btrfs /dev/sda1 rw":   false,
+		"1 0 0:41 / / rw - nfs4 a:/b rw":         true,
+		"1 0 0:42 / / rw - fuse.sshfs a:b rw":    true,
+		"1 0 8:2 / / rw - fuseblk /dev/sda2 rw":  true,
+		"1 0 0:43 / / rw - autofs systemd-1 rw":  true,
+		"1 0 0:44 / / rw - of-next-year none rw": true,
+	} {
+		m, err := parseMount(line)
+		if err != nil || m.Waits() != want {
+			t.Errorf("%q: waits %v, %v", line, m.Waits(), err)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path"
 	"slices"
@@ -27,7 +28,7 @@ func (w *Walked) Directory() bool { return w.Mode&unix.S_IFMT == unix.S_IFDIR }
 // Regular reports whether it is a regular file.
 func (w *Walked) Regular() bool { return w.Mode&unix.S_IFMT == unix.S_IFREG }
 
-// ErrSkip, returned by the visitor of a directory, keeps a walk out of it.
+// ErrSkip keeps a walk out of a directory whose visitor returns it.
 var ErrSkip = errors.New("skip this directory")
 
 // Walk visits dir and what is below it level by level, entries in the order of
@@ -102,7 +103,7 @@ func (p *Proc) Describe(pid int, name string) (Walked, error) {
 		return w, nil
 	}
 	st, err := p.h.Stat("/proc/" + entry(pid, name))
-	return Walked{Mode: st.Mode, Links: uint32(st.Nlink), Device: st.Dev, Inode: st.Ino}, err
+	return Walked{Mode: st.Mode, Links: uint32(min(st.Nlink, math.MaxUint32)), Device: st.Dev, Inode: st.Ino}, err
 }
 
 // describe reads what the kernel has of a name below an open directory.
