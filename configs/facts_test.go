@@ -39,7 +39,7 @@ func TestClouds(t *testing.T) {
 		}
 		names[c.ID] = c
 	}
-	for _, id := range strings.Fields("aws azure gce oracle alibaba otc sap huawei samsung zstack cloudstack cloudcix exoscale cloudsigma openstack smartdc outscale brightbox digitalocean upcloud hetzner vultr scaleway akamai nwcs e24cloud tilaa") {
+	for id := range strings.FieldsSeq("aws azure gce oracle alibaba otc sap huawei samsung zstack cloudstack cloudcix exoscale cloudsigma openstack smartdc outscale brightbox digitalocean upcloud hetzner vultr scaleway akamai nwcs e24cloud tilaa") {
 		if _, ok := names[id]; !ok {
 			t.Errorf("%s is not in the table", id)
 		}
@@ -118,7 +118,7 @@ func TestEngines(t *testing.T) {
 			}
 		}
 	}
-	for _, id := range strings.Fields("postgresql mariadb mongodb redis opensearch elasticsearch openldap minio couchdb influxdb clickhouse cassandra etcd neo4j rabbitmq") {
+	for id := range strings.FieldsSeq("postgresql mariadb mongodb redis opensearch elasticsearch openldap minio couchdb influxdb clickhouse cassandra etcd neo4j rabbitmq") {
 		if !slices.Contains(ids, id) {
 			t.Errorf("%s is not in the table", id)
 		}

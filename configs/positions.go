@@ -37,7 +37,7 @@ func (m *mark) item(i int) *mark {
 
 // maxDepth bounds arrays and tables in one another, and the parts of a key: the
 // library's work grows with the square of them, and its stack with them.
-const maxDepth = 32
+const maxDepth = 8
 
 // locate finds the place of every key and element of a TOML document. It fails
 // where one goes deeper than maxDepth, and then gives the place of that.
@@ -215,7 +215,8 @@ func (s *scanner) rest(quote string) {
 			s.at = min(s.at+2, len(s.text))
 		case s.take(quote):
 			// """" ends a string that ends in a quote, """"" one that ends in two.
-			for n := 0; len(quote) == 3 && n < 2 && s.take(quote[:1]); n++ {
+			if len(quote) == 3 && s.take(quote[:1]) {
+				s.take(quote[:1])
 			}
 			return
 		default:

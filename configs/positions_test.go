@@ -71,8 +71,8 @@ func TestLocate(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			var any map[string]any
-			if _, err := toml.Decode(tt.text, &any); err != nil {
+			var values map[string]any
+			if _, err := toml.Decode(tt.text, &values); err != nil {
 				t.Fatal(err)
 			}
 			want := slices.Clone(tt.want)

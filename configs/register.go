@@ -90,7 +90,7 @@ func (r *registerReader) read() error {
 		row, err := r.csv.Read()
 		var broken *csv.ParseError
 		switch {
-		case err == io.EOF: //nolint:errorlint // documented to be io.EOF itself
+		case errors.Is(err, io.EOF):
 			if r.columns == nil {
 				r.errs = Errors{{Line: 1, Column: 1, Reason: "is empty, want a first line that names the columns"}}
 			}
