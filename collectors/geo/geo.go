@@ -101,6 +101,15 @@ func addresses(seen *inventory.Facts) []netip.Addr {
 	for i := range seen.Mounts {
 		add(seen.Mounts[i].PeerAddr, seen.Mounts[i].PeerZone)
 	}
+	for i := range seen.Stores {
+		for _, path := range seen.Stores[i].Paths {
+			for _, disk := range path.Disks {
+				if addr, err := netip.ParseAddr(disk.Peer); err == nil {
+					add(addr, seen.Stores[i].MediumZ)
+				}
+			}
+		}
+	}
 	slices.SortFunc(found, netip.Addr.Compare)
 	return slices.Compact(found)
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +49,18 @@ func seen() *inventory.Facts {
 	}
 	facts.Flows = append(facts.Flows, inventory.Flow{Remote: netip.MustParseAddrPort("203.0.113.99:1"), Zone: inventory.City})
 	return &facts
+}
+
+func TestServersOfStorageAreLookedUp(t *testing.T) {
+	facts := &inventory.Facts{
+		Mounts: []inventory.Mount{{PeerAddr: netip.MustParseAddr("203.0.113.8")}, {}},
+		Stores: []inventory.DataStore{{Paths: []inventory.StorePath{{Disks: []inventory.Disk{{Peer: "198.51.100.2"}, {Peer: "san.example"}}}}}},
+	}
+	got := addresses(facts)
+	want := []netip.Addr{netip.MustParseAddr("198.51.100.2"), netip.MustParseAddr("203.0.113.8")}
+	if !slices.Equal(got, want) {
+		t.Errorf("addresses = %v, want %v", got, want)
+	}
 }
 
 func collect(t *testing.T, c *Collector) inventory.Facts {

@@ -26,7 +26,7 @@ func (t *table) open() bool { return t.find != nil }
 
 func (t *table) close() {
 	if t.free != nil {
-		_ = t.free() //nolint:errcheck // unmapping a file that was only read
+		_ = t.free() // unmapping a file that was only read
 	}
 	t.find, t.free, t.info = nil, nil, nil
 }
@@ -67,6 +67,7 @@ func read(name, path string) (opened *table, err error) {
 	}()
 	reader, err := geoip2.Open(path)
 	if errors.As(err, new(geoip2.UnknownDatabaseTypeError)) {
+		_ = reader.Close() // it is open all the same
 		return readFlat(name, path)
 	}
 	if err != nil {
