@@ -29,7 +29,7 @@ func TestDaemonRunsNothingAndCallsNobody(t *testing.T) {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	daemon := startDaemon(t, "confined", "run", "--config", config)
+	daemon := startDaemon(t, withoutC(t), "1", "run", "--config", config)
 	page := daemon.scrapeUntil(t, `cityward_collector_success\{collector="flow"\} 1`)
 	time.Sleep(2500 * time.Millisecond) // two more rounds, warm
 	if !strings.Contains(page, "cityward_check_failing") {
@@ -45,13 +45,26 @@ func TestDaemonRunsNothingAndCallsNobody(t *testing.T) {
 
 // The filter itself must bite, or the test above shows nothing.
 func TestConfinementBites(t *testing.T) {
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "exec")
+	cmd := exec.CommandContext(t.Context(), withoutC(t), "exec")
 	cmd.Env = append(os.Environ(), confineVariable+"=1")
 	err := cmd.Run()
 	exit, ok := err.(*exec.ExitError)
 	if !ok || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGSYS {
 		t.Errorf("a confined process that executes a program ends with %v, want SIGSYS", err)
 	}
+}
+
+// withoutC builds this test program as the daemon is built: without the C
+// library, which starts threads and looks up groups in ways of its own.
+func withoutC(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "confined")
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-c", "-o", file, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	return file
 }
 
 const confineVariable = "CITYWARD_TEST_CONFINED"
@@ -71,14 +84,23 @@ func runConfined() int {
 	return run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 }
 
-// confine installs a filter, seccomp(2), for all threads of this process.
+// confine installs a filter, seccomp(2), for all threads of this process. What
+// makes a process is forbidden, and clone where it makes no thread: a program
+// that is run would be in a child, whose end nobody may notice.
 func confine() error {
-	forbidden := []uint32{unix.SYS_EXECVE, unix.SYS_EXECVEAT, unix.SYS_CONNECT}
-	filter := []unix.SockFilter{{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS}} // the call's number
+	const flags = 16 // of struct seccomp_data: the low half of the first argument
+	forbidden := []uint32{unix.SYS_EXECVE, unix.SYS_EXECVEAT, unix.SYS_CONNECT, unix.SYS_CLONE3}
+	load := func(offset uint32) unix.SockFilter {
+		return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: offset}
+	}
+	filter := []unix.SockFilter{load(0)} // the call's number
 	for i, number := range forbidden {
-		filter = append(filter, unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: number, Jt: uint8(len(forbidden) - i)})
+		filter = append(filter, unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: number, Jt: uint8(len(forbidden) - i + 3)})
 	}
 	filter = append(filter,
+		unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_CLONE, Jf: 2},
+		load(flags),
+		unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K, K: unix.CLONE_THREAD, Jf: 1},
 		unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
 		unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_KILL_PROCESS})
 	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
@@ -101,22 +123,23 @@ type daemonProcess struct {
 	logFile string
 }
 
-func startDaemon(t *testing.T, kind string, args ...string) *daemonProcess {
+// startDaemon runs a test program as the daemon; TestMain obeys confined.
+func startDaemon(t *testing.T, file, confined string, args ...string) *daemonProcess {
 	t.Helper()
-	d := &daemonProcess{exec.CommandContext(t.Context(), os.Args[0], args...), filepath.Join(t.TempDir(), "log")}
+	d := &daemonProcess{exec.CommandContext(t.Context(), file, args...), filepath.Join(t.TempDir(), "log")}
 	log, err := os.Create(d.logFile)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer log.Close()
 	d.Stderr = log
-	d.Env = append(os.Environ(), confineVariable+"="+map[string]string{"confined": "1", "free": "0"}[kind])
+	d.Env = append(os.Environ(), confineVariable+"="+confined)
 	if err := d.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		if d.ProcessState == nil {
-			_ = d.Process.Kill()
+			_ = d.Process.Kill() // it may have ended
 			_ = d.Wait()
 		}
 	})

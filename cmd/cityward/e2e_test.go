@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/json"
@@ -65,6 +66,8 @@ func TestAlertReachesTheReceiver(t *testing.T) {
 
 	const sent = `sum(cityward_data_store_sent_bytes_total{store="civil-registry",peer_zone="outside"})`
 	waitForValue(t, prometheusAddress, sent, 0)
+	waitForValue(t, prometheusAddress, `count(ALERTS{alertname="CitizenDataOutsideCity"}) or vector(0)`, 0)
+	refusesStrangers(t, daemon)
 	began, received := leak(t, data)
 	got := waitForAlert(t, notifications, "CitizenDataOutsideCity")
 	t.Logf("from the connection to the receiver: %v", time.Since(began).Round(time.Millisecond))
@@ -148,6 +151,18 @@ paths = [%q]
 		return address != ""
 	})
 	return address
+}
+
+// refusesStrangers makes sure that it was the client certificate that let
+// Prometheus in.
+func refusesStrangers(t *testing.T, address string) {
+	t.Helper()
+	stranger := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	response, err := stranger.Get("https://" + address + "/metrics")
+	if err == nil {
+		response.Body.Close()
+		t.Errorf("a client without a certificate got %s", response.Status)
+	}
 }
 
 // example copies a shipped file, with replacements in pairs; each must be there

@@ -29,7 +29,7 @@ func TestReload(t *testing.T) {
 	}
 	store := fmt.Sprintf("\n[[data_store]]\nid = \"registry\"\nclass = \"citizen\"\npaths = [%q]\n", dir)
 	write(store)
-	daemon := startDaemon(t, "free", "run", "--config", config)
+	daemon := startDaemon(t, os.Args[0], "0", "run", "--config", config)
 	daemon.scrapeUntil(t, `cityward_data_store_info\{.*store="registry"`)
 	daemon.scrapeUntil(t, `cityward_config_valid 1`)
 
