@@ -113,6 +113,9 @@ func (c *Collector) look(ctx context.Context, row *inventory.DataStore, p *inven
 			return []inventory.Gap{gap(row.ID, p.Path, "permissions on a network file system are its server's")}
 		}
 	}
+	if p.Resolved != "" && p.File == (inventory.FileID{}) {
+		return []inventory.Gap{gap(row.ID, p.Path, "its file system may not answer and is not looked into")}
+	}
 	if p.Resolved == "" {
 		return []inventory.Gap{gap(row.ID, p.Path, "the directory could not be reached")}
 	}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -66,7 +67,7 @@ func newCollector(t *testing.T, root string, c *clock) *Collector {
 }
 
 func stored(medium string) *inventory.Facts {
-	return &inventory.Facts{Stores: []inventory.DataStore{{ID: "s", Paths: []inventory.StorePath{{Path: "/srv/s", Resolved: "/srv/s", Medium: medium, Mount: inventory.Mount{Network: medium == inventory.MediumNetwork}}}}}}
+	return &inventory.Facts{Stores: []inventory.DataStore{{ID: "s", Paths: []inventory.StorePath{{Path: "/srv/s", Resolved: "/srv/s", File: inventory.FileID{Device: 1, Inode: 1}, Medium: medium, Mount: inventory.Mount{Network: medium == inventory.MediumNetwork}}}}}}
 }
 
 func TestExposure(t *testing.T) {
@@ -79,16 +80,22 @@ func TestExposure(t *testing.T) {
 		{"closed at the top", []string{"srv/s/ 0750", "srv/s/a 0644"}, nil, 1},
 		{"closed above", []string{"srv/ 0700", "srv/s/ 0755", "srv/s/a 0644"}, nil, 1},
 		{
-			"open", []string{"srv/s/ 0755", "srv/s/a 0644", "srv/s/b 0640"},
-			[]inventory.Exposure{{Path: "/srv/s", Mode: 0o755}, {Path: "/srv/s/a", Mode: 0o644}}, 3,
+			"open",
+			[]string{"srv/s/ 0755", "srv/s/a 0644", "srv/s/b 0640"},
+			[]inventory.Exposure{{Path: "/srv/s", Mode: 0o755}, {Path: "/srv/s/a", Mode: 0o644}},
+			3,
 		},
 		{
-			"may be entered but not listed: names can be guessed", []string{"srv/s/ 0711", "srv/s/a 0606"},
-			[]inventory.Exposure{{Path: "/srv/s/a", Mode: 0o606, Writable: true}}, 2,
+			"may be entered but not listed: names can be guessed",
+			[]string{"srv/s/ 0711", "srv/s/a 0606"},
+			[]inventory.Exposure{{Path: "/srv/s/a", Mode: 0o606, Writable: true}},
+			2,
 		},
 		{
-			"a closed directory shields", []string{"srv/s/ 0711", "srv/s/in/ 0700", "srv/s/in/a 0666", "srv/s/box/ 01777"},
-			[]inventory.Exposure{{Path: "/srv/s/box", Mode: 0o1777, Writable: true}}, 3,
+			"a closed directory shields",
+			[]string{"srv/s/ 0711", "srv/s/in/ 0700", "srv/s/in/a 0666", "srv/s/box/ 01777"},
+			[]inventory.Exposure{{Path: "/srv/s/box", Mode: 0o1777, Writable: true}},
+			3,
 		},
 	}
 	for _, tt := range tests {
@@ -110,6 +117,8 @@ func TestExposure(t *testing.T) {
 
 func TestNotSeenIsAGap(t *testing.T) {
 	root := tree(t, "srv/s/ 0755")
+	unlooked := stored(inventory.MediumLocal)
+	unlooked.Stores[0].Paths[0].File = inventory.FileID{}
 	for _, tt := range []struct {
 		name string
 		seen *inventory.Facts
@@ -118,6 +127,7 @@ func TestNotSeenIsAGap(t *testing.T) {
 		{"storage told nothing", &inventory.Facts{}, "where the store lies is not known"},
 		{"missing", stored(inventory.MediumMissing), "missing"},
 		{"network", stored(inventory.MediumNetwork), "its server's"},
+		{"FUSE", unlooked, "may not answer"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			facts, err := newCollector(t, root, &clock{}).Collect(t.Context(), tt.seen)
@@ -134,7 +144,7 @@ func TestNotSeenIsAGap(t *testing.T) {
 func TestBounds(t *testing.T) {
 	root := tree(t, "srv/s/ 0755")
 	for i := range maxExamined + 10 {
-		f, err := os.OpenFile(filepath.Join(root, "srv/s", fmt.Sprint(i)), os.O_CREATE|os.O_WRONLY, 0o644)
+		f, err := os.OpenFile(filepath.Join(root, "srv/s", strconv.Itoa(i)), os.O_CREATE|os.O_WRONLY, 0o644)
 		if err != nil {
 			t.Fatal(err)
 		}

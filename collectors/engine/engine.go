@@ -7,11 +7,17 @@
 // places where packages put it. Configuration files of engines are not read:
 // each has a language of its own, and a wrong answer would look like a right
 // one. An engine whose directory stays unknown is a gap.
+//
+// What runs in a container has a file tree of its own: its directory is given as
+// it is seen there, and whether a declared store covers it is a gap here (the
+// storage room follows it down to its disks). A service with mounts of its own
+// but the machine's process ids, as systemd makes them, is no container.
 package engine
 
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -27,6 +33,7 @@ type Collector struct {
 	table  configs.EngineTable
 	err    error // of the table
 	stores []configs.DataStore
+	mounts *host.MountTable // of this round; nil unknown
 }
 
 // New returns a collector for the engines of the table that ships with the
@@ -49,35 +56,57 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 	}
 	facts.Tables = []inventory.Table{{Name: "engines", Date: c.table.Date}}
 	home := hostNamespace(seen)
+	c.mounts, _, _ = c.host.ReadMounts("/proc/self/mountinfo")
 	found := make(map[place]bool)
+	var container, muted string // an example of each
+	contained, mute := 0, 0
 	for _, p := range oldestFirst(seen.Processes) {
 		engine, ok := c.engineOf(&p)
 		if !ok {
 			continue
 		}
-		inside := p.Container != "" || p.MountNS != 0 && home != 0 && p.MountNS != home
-		directories, how := c.directories(engine, &p, inside)
-		if len(directories) == 0 {
-			facts.Gaps = append(facts.Gaps, inventory.Gap{
-				Collector: "engine", Kind: inventory.KindEngines, Subject: p.Name,
-				Reason: engine.Name + " runs, but where it keeps its data is not known",
-			})
+		if len(p.Arguments) == 0 {
+			mute++
+			muted = cmp.Or(muted, p.Name)
 		}
-		for _, directory := range directories {
-			at := place{engine.Name, directory}
+		at := place{engine: engine.Name}
+		if p.Container != "" || p.PIDNS != 0 && home != 0 && p.PIDNS != home {
+			at.inside = p.ID
+			contained++
+			container = cmp.Or(container, engine.Name)
+		}
+		directories, how := c.directories(engine, &p, at.inside == p.ID)
+		if len(directories) == 0 {
+			facts.Gaps = append(facts.Gaps, gap(p.Name, engine.Name+" runs, but where it keeps its data is not known", 0))
+		}
+		for _, at.directory = range directories {
 			if found[at] {
 				continue
 			}
 			found[at] = true
-			if inside || !c.declared(directory) {
-				facts.Candidates = append(facts.Candidates, inventory.Candidate{Engine: engine.Name, Path: directory, Process: p.ID, Reason: how})
+			if at.inside == p.ID || !c.declared(at.directory) {
+				facts.Candidates = append(facts.Candidates, inventory.Candidate{Engine: engine.Name, Path: at.directory, Process: p.ID, Reason: how})
 			}
 		}
+	}
+	if contained > 0 {
+		facts.Gaps = append(facts.Gaps, gap(container, "it runs in a container: whether a declared store covers its directory is not known", contained))
+	}
+	if mute > 0 {
+		facts.Gaps = append(facts.Gaps, gap(muted, "its command line could not be read", mute))
 	}
 	return facts, nil
 }
 
-type place struct{ engine, directory string }
+func gap(subject, reason string, lost int) inventory.Gap {
+	return inventory.Gap{Collector: "engine", Kind: inventory.KindEngines, Subject: subject, Reason: reason, Lost: lost}
+}
+
+// place is a directory as one file tree shows it.
+type place struct {
+	engine, directory string
+	inside            inventory.Execution // in a container; zero on the machine
+}
 
 // oldestFirst leaves out threads of the kernel, and the children of a server,
 // whose command line is a title.
@@ -100,20 +129,20 @@ func oldestFirst(processes []inventory.Process) []inventory.Process {
 	return programs
 }
 
-// hostNamespace is the mount namespace of process 1; 0 unknown.
+// hostNamespace is the namespace of process 1's ids; 0 unknown.
 func hostNamespace(seen *inventory.Facts) uint64 {
 	for i := range seen.Processes {
 		if seen.Processes[i].ID.PID == 1 {
-			return seen.Processes[i].MountNS
+			return seen.Processes[i].PIDNS
 		}
 	}
 	return 0
 }
 
 func (c *Collector) engineOf(p *inventory.Process) (configs.Engine, bool) {
-	name := cmp.Or(path.Base(p.Executable), p.Name)
-	if p.Executable == "" {
-		name = p.Name
+	name := p.Name
+	if p.Executable != "" {
+		name = path.Base(p.Executable)
 	}
 	for _, e := range c.table.Engines {
 		if !slices.Contains(e.Processes, name) {
@@ -132,7 +161,13 @@ func (c *Collector) directories(e configs.Engine, p *inventory.Process, inside b
 	if inside {
 		where = ", as its container sees it"
 	}
-	if named := flagValue(p.Arguments, e.Flags); path.IsAbs(named) {
+	named := flagValue(p.Arguments, e.Flags)
+	if named != "" && !path.IsAbs(named) {
+		if work, err := c.host.Readlink(fmt.Sprintf("/proc/%d/cwd", p.ID.PID)); err == nil {
+			named = path.Join(work, named)
+		}
+	}
+	if path.IsAbs(named) {
 		return []string{host.Text(path.Clean(named), 500)}, "its command line" + where
 	}
 	if inside {
@@ -161,7 +196,7 @@ func flagValue(arguments, flags []string) string {
 				return arguments[i+1]
 			case strings.HasPrefix(rest, "="):
 				return rest[1:]
-			case len(flag) == 2 && rest != "":
+			case len(flag) == 2 && strings.HasPrefix(rest, "/"):
 				return rest
 			}
 		}
@@ -175,7 +210,7 @@ const maxMatches = 100
 // glob lists the directories that a pattern of path.Match names, sorted.
 func (c *Collector) glob(pattern string) []string {
 	matches := []string{"/"}
-	for _, part := range strings.Split(strings.Trim(pattern, "/"), "/") {
+	for part := range strings.SplitSeq(strings.Trim(pattern, "/"), "/") {
 		var next []string
 		for _, dir := range matches {
 			next = append(next, c.below(dir, part)...)
@@ -189,6 +224,9 @@ func (c *Collector) glob(pattern string) []string {
 func (c *Collector) below(dir, pattern string) []string {
 	if !strings.ContainsAny(pattern, "*?[") {
 		return c.onlyDirectories([]string{path.Join(dir, pattern)})
+	}
+	if c.waits(dir) {
+		return nil
 	}
 	entries, err := c.host.ReadDir(dir)
 	if err != nil {
@@ -206,6 +244,9 @@ func (c *Collector) below(dir, pattern string) []string {
 
 func (c *Collector) onlyDirectories(paths []string) []string {
 	return slices.DeleteFunc(paths, func(p string) bool {
+		if c.waits(p) {
+			return false // whether it is one cannot be asked
+		}
 		st, err := c.host.Stat(p)
 		return err != nil || st.Mode&0o170000 != 0o040000
 	})
@@ -215,7 +256,7 @@ func (c *Collector) onlyDirectories(paths []string) []string {
 func (c *Collector) declared(directory string) bool {
 	for _, store := range c.stores {
 		for _, p := range store.Paths {
-			if within(directory, p) || c.sameAfterLinks(directory, p) {
+			if host.Within(directory, path.Clean(p)) || c.sameAfterLinks(directory, p) {
 				return true
 			}
 		}
@@ -223,12 +264,20 @@ func (c *Collector) declared(directory string) bool {
 	return false
 }
 
-func within(directory, store string) bool {
-	return directory == store || strings.HasPrefix(directory, strings.TrimSuffix(store, "/")+"/")
-}
-
 func (c *Collector) sameAfterLinks(directory, store string) bool {
+	if c.waits(directory) || c.waits(store) {
+		return false
+	}
 	a, errA := c.host.Resolve(directory)
 	b, errB := c.host.Resolve(store)
-	return errA == nil && errB == nil && within(a, b)
+	return errA == nil && errB == nil && host.Within(a, b)
+}
+
+// waits reports whether a path lies where looking may never end.
+func (c *Collector) waits(p string) bool {
+	if c.mounts == nil {
+		return false
+	}
+	m, ok := c.mounts.Covering(path.Clean(p))
+	return ok && m.Waits()
 }
