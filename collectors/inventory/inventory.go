@@ -126,7 +126,7 @@ type Machine struct {
 	PlatformName   string // its name
 	PlatformRule   string // which fact recognised it: "sys_vendor = Hetzner"
 	SelfHosted     bool   // the platform is software that a city may run itself
-	Addresses      []string
+	Addresses      []string // of its interfaces, with the length of the network: 10.20.1.5/16
 }
 
 // Bare reports whether the machine is known to be no guest of a hypervisor: the

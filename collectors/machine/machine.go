@@ -152,7 +152,7 @@ func (c *Collector) running(ctx context.Context, m *inventory.Machine) {
 	}
 	for _, address := range addresses {
 		if network, ok := address.(*net.IPNet); ok {
-			m.Addresses = append(m.Addresses, network.IP.String())
+			m.Addresses = append(m.Addresses, network.String())
 		}
 	}
 }
