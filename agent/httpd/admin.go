@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
-	"time"
 )
 
 // Who may use the admin socket: root, the daemon, and this group if there is one.
@@ -46,13 +45,13 @@ func (s *Server) document(w http.ResponseWriter, name string) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(body) //nolint:errcheck // the client has gone
+	_, _ = w.Write(body)
 }
 
 func refuse(w http.ResponseWriter, status int, reason error) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]string{"error": reason.Error()}) //nolint:errcheck // the client has gone
+	_ = json.NewEncoder(w).Encode(map[string]string{"error": reason.Error()})
 }
 
 // socket is a listening Unix socket that removes its file when it is closed.
@@ -105,8 +104,7 @@ func vacant(ctx context.Context, path string) error {
 	if info.Mode().Type() != fs.ModeSocket {
 		return fmt.Errorf("listen for admin: %s is there and is no socket", path)
 	}
-	dialer := net.Dialer{Timeout: time.Second}
-	conn, err := dialer.DialContext(ctx, "unix", path)
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", path) //nolint:forbidigo // asks its own socket whether a daemon lives there
 	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist) {
 		return nil // its daemon has gone
 	}

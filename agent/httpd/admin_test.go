@@ -36,38 +36,38 @@ func TestAdminSocket(t *testing.T) {
 	if info.Mode() != fs.ModeSocket|0o660 {
 		t.Errorf("mode %v, want a socket with 0660", info.Mode())
 	}
-	if response, body := get(t, client, "http://admin/api/v1/status"); response.StatusCode != http.StatusServiceUnavailable ||
-		body != `{"error":"no round is finished yet"}`+"\n" {
-		t.Errorf("before the first round: %d %s", response.StatusCode, body)
+	if response := get(t, client, "http://admin/api/v1/status"); response.status != http.StatusServiceUnavailable ||
+		response.body != `{"error":"no round is finished yet"}`+"\n" {
+		t.Errorf("before the first round: %d %s", response.status, response.body)
 	}
 	s.Ready()
 	for _, name := range []string{"findings", "flows", "inventory", "checks", "status"} {
-		response, body := get(t, client, "http://admin/api/v1/"+name)
-		if response.StatusCode != http.StatusOK || body != `{"document":"`+name+`"}` {
-			t.Errorf("%s: %d %s", name, response.StatusCode, body)
+		response := get(t, client, "http://admin/api/v1/"+name)
+		if response.status != http.StatusOK || response.body != `{"document":"`+name+`"}` {
+			t.Errorf("%s: %d %s", name, response.status, response.body)
 		}
-		if got := response.Header.Get("Content-Type"); got != "application/json" {
+		if got := response.header.Get("Content-Type"); got != "application/json" {
 			t.Errorf("%s: Content-Type %q", name, got)
 		}
 	}
-	if response, body := get(t, client, "http://admin/api/v1/custody"); response.StatusCode != http.StatusInternalServerError ||
-		body != `{"error":"make document: on purpose"}`+"\n" {
-		t.Errorf("a document that cannot be made: %d %s", response.StatusCode, body)
+	if response := get(t, client, "http://admin/api/v1/custody"); response.status != http.StatusInternalServerError ||
+		response.body != `{"error":"make document: on purpose"}`+"\n" {
+		t.Errorf("a document that cannot be made: %d %s", response.status, response.body)
 	}
 	for _, path := range []string{"/api/v1/scan", "/api/v1/", "/metrics", "/"} {
-		if response, _ := get(t, client, "http://admin"+path); response.StatusCode != http.StatusNotFound {
-			t.Errorf("%s: status %d, want 404", path, response.StatusCode)
+		if response := get(t, client, "http://admin"+path); response.status != http.StatusNotFound {
+			t.Errorf("%s: status %d, want 404", path, response.status)
 		}
 	}
-	if response, _ := get(t, client, "http://admin/-/reload"); response.StatusCode != http.StatusMethodNotAllowed {
-		t.Errorf("GET reloads: status %d", response.StatusCode)
+	if response := get(t, client, "http://admin/-/reload"); response.status != http.StatusMethodNotAllowed {
+		t.Errorf("GET reloads: status %d", response.status)
 	}
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://admin/-/reload", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if response, _ := do(t, client, request); response.StatusCode != http.StatusAccepted || reloads.Load() != 1 {
-		t.Errorf("reload: status %d, %d reloads", response.StatusCode, reloads.Load())
+	if response := do(t, client, request); response.status != http.StatusAccepted || reloads.Load() != 1 {
+		t.Errorf("reload: status %d, %d reloads", response.status, reloads.Load())
 	}
 }
 
@@ -168,7 +168,7 @@ func TestAdminSocketIsNoCondition(t *testing.T) {
 	o := options(t)
 	o.Admin = "/proc/admin.sock" // nobody can make a file there
 	s := serve(t, o)
-	if response, _ := get(t, http.DefaultClient, "http://"+s.Addr().String()+"/-/healthy"); response.StatusCode != http.StatusOK {
-		t.Errorf("status %d without an admin socket", response.StatusCode)
+	if response := get(t, http.DefaultClient, "http://"+s.Addr().String()+"/-/healthy"); response.status != http.StatusOK {
+		t.Errorf("status %d without an admin socket", response.status)
 	}
 }

@@ -119,7 +119,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	failure = errors.Join(failure, stop(ctx, scrapes), stop(ctx, admin))
-	_ = s.metrics.Close() //nolint:errcheck // closed already, unless web.Serve refused its configuration
+	_ = s.metrics.Close() // closed already, unless web.Serve refused its configuration
 	for range running {
 		failure = errors.Join(failure, failed(<-stopped))
 	}

@@ -11,6 +11,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"math/big"
@@ -71,7 +72,14 @@ func serve(t *testing.T, o Options) *Server {
 	return s
 }
 
-func get(t *testing.T, client *http.Client, url string, header ...string) (*http.Response, string) {
+// answer is a response that was read to its end.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func get(t *testing.T, client *http.Client, url string, header ...string) answer {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {
@@ -83,7 +91,7 @@ func get(t *testing.T, client *http.Client, url string, header ...string) (*http
 	return do(t, client, request)
 }
 
-func do(t *testing.T, client *http.Client, request *http.Request) (*http.Response, string) {
+func do(t *testing.T, client *http.Client, request *http.Request) answer {
 	t.Helper()
 	response, err := client.Do(request)
 	if err != nil {
@@ -94,7 +102,7 @@ func do(t *testing.T, client *http.Client, request *http.Request) (*http.Respons
 	if err != nil {
 		t.Fatal(err)
 	}
-	return response, string(body)
+	return answer{response.StatusCode, response.Header, string(body)}
 }
 
 func TestMetricsListener(t *testing.T) {
@@ -117,17 +125,17 @@ func TestMetricsListener(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.path, func(t *testing.T) {
-			response, body := get(t, http.DefaultClient, "http://"+s.Addr().String()+tt.path)
-			if response.StatusCode != tt.status {
-				t.Errorf("status %d, want %d", response.StatusCode, tt.status)
+			response := get(t, http.DefaultClient, "http://"+s.Addr().String()+tt.path)
+			if response.status != tt.status {
+				t.Errorf("status %d, want %d", response.status, tt.status)
 			}
-			if got := response.Header.Get("Content-Type"); !strings.HasPrefix(got, tt.media) {
+			if got := response.header.Get("Content-Type"); !strings.HasPrefix(got, tt.media) {
 				t.Errorf("Content-Type %q, want %q", got, tt.media)
 			}
-			if !strings.Contains(body, tt.body) {
-				t.Errorf("body %q lacks %q", body, tt.body)
+			if !strings.Contains(response.body, tt.body) {
+				t.Errorf("body %q lacks %q", response.body, tt.body)
 			}
-			if response.Header.Get("X-Content-Type-Options") != "nosniff" {
+			if response.header.Get("X-Content-Type-Options") != "nosniff" {
 				t.Error("browsers may guess the type")
 			}
 		})
@@ -137,15 +145,15 @@ func TestMetricsListener(t *testing.T) {
 func TestMetricsFormats(t *testing.T) {
 	s := serve(t, options(t))
 	url := "http://" + s.Addr().String() + "/metrics"
-	response, body := get(t, http.DefaultClient, url, "Accept", "application/openmetrics-text; version=1.0.0")
-	if got := response.Header.Get("Content-Type"); !strings.HasPrefix(got, "application/openmetrics-text; version=1.0.0") {
+	response := get(t, http.DefaultClient, url, "Accept", "application/openmetrics-text; version=1.0.0")
+	if got := response.header.Get("Content-Type"); !strings.HasPrefix(got, "application/openmetrics-text; version=1.0.0") {
 		t.Errorf("asked for OpenMetrics, got %q", got)
 	}
-	if !strings.HasSuffix(body, "# EOF\n") {
-		t.Errorf("OpenMetrics page does not end: %q", body)
+	if !strings.HasSuffix(response.body, "# EOF\n") {
+		t.Errorf("OpenMetrics page does not end: %q", response.body)
 	}
-	response, _ = get(t, http.DefaultClient, url, "Accept-Encoding", "gzip")
-	if got := response.Header.Get("Content-Encoding"); got != "gzip" {
+	response = get(t, http.DefaultClient, url, "Accept-Encoding", "gzip")
+	if got := response.header.Get("Content-Encoding"); got != "gzip" {
 		t.Errorf("asked for gzip, got %q", got)
 	}
 }
@@ -153,15 +161,15 @@ func TestMetricsFormats(t *testing.T) {
 func TestReadyAfterTheFirstRound(t *testing.T) {
 	s := serve(t, options(t))
 	base := "http://" + s.Addr().String()
-	if response, _ := get(t, http.DefaultClient, base+"/-/ready"); response.StatusCode != http.StatusServiceUnavailable {
-		t.Errorf("ready before the first round: %d", response.StatusCode)
+	if response := get(t, http.DefaultClient, base+"/-/ready"); response.status != http.StatusServiceUnavailable {
+		t.Errorf("ready before the first round: %d", response.status)
 	}
-	if response, _ := get(t, http.DefaultClient, base+"/-/healthy"); response.StatusCode != http.StatusOK {
-		t.Errorf("not healthy before the first round: %d", response.StatusCode)
+	if response := get(t, http.DefaultClient, base+"/-/healthy"); response.status != http.StatusOK {
+		t.Errorf("not healthy before the first round: %d", response.status)
 	}
 	s.Ready()
-	if response, _ := get(t, http.DefaultClient, base+"/-/ready"); response.StatusCode != http.StatusOK {
-		t.Errorf("not ready after it: %d", response.StatusCode)
+	if response := get(t, http.DefaultClient, base+"/-/ready"); response.status != http.StatusOK {
+		t.Errorf("not ready after it: %d", response.status)
 	}
 }
 
@@ -171,13 +179,11 @@ func TestLandingPageLeaksNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := serve(t, options(t))
-	response, body := get(t, http.DefaultClient, "http://"+s.Addr().String()+"/")
-	for name, values := range response.Header {
-		body += name + strings.Join(values, "")
-	}
+	response := get(t, http.DefaultClient, "http://"+s.Addr().String()+"/")
+	told := fmt.Sprint(response.header, response.body)
 	for _, secret := range []string{hostname, "version", "linux", "go1."} {
-		if strings.Contains(strings.ToLower(body), strings.ToLower(secret)) {
-			t.Errorf("landing page tells %q:\n%s", secret, body)
+		if strings.Contains(strings.ToLower(told), strings.ToLower(secret)) {
+			t.Errorf("landing page tells %q:\n%s", secret, told)
 		}
 	}
 }
@@ -209,7 +215,7 @@ func TestNothingUnprotectedBeyondLoopback(t *testing.T) {
 			o := options(t)
 			o.Metrics, o.Insecure = tt.address, tt.insecure
 			if tt.webConfig != "" {
-				o.WebConfig = writeFile(t, "web.yml", tt.webConfig)
+				o.WebConfig = webConfig(t, tt.webConfig)
 			}
 			s, err := New(t.Context(), o)
 			if err == nil {
@@ -227,7 +233,7 @@ func TestNothingUnprotectedBeyondLoopback(t *testing.T) {
 
 func TestPassword(t *testing.T) {
 	o := options(t)
-	o.WebConfig = writeFile(t, "web.yml", "basic_auth_users:\n  prometheus: "+secretHash+"\n")
+	o.WebConfig = webConfig(t, "basic_auth_users:\n  prometheus: "+secretHash+"\n")
 	s := serve(t, o)
 	for password, want := range map[string]int{"": 401, "wrong": 401, "secret": 200} {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.Addr().String()+"/metrics", nil)
@@ -237,8 +243,8 @@ func TestPassword(t *testing.T) {
 		if password != "" {
 			request.SetBasicAuth("prometheus", password)
 		}
-		if response, _ := do(t, http.DefaultClient, request); response.StatusCode != want {
-			t.Errorf("password %q: status %d, want %d", password, response.StatusCode, want)
+		if response := do(t, http.DefaultClient, request); response.status != want {
+			t.Errorf("password %q: status %d, want %d", password, response.status, want)
 		}
 	}
 }
@@ -246,12 +252,12 @@ func TestPassword(t *testing.T) {
 func TestClientCertificate(t *testing.T) {
 	certificates := newCertificates(t)
 	o := options(t)
-	o.WebConfig = writeFile(t, "web.yml", certificates.webConfig("RequireAndVerifyClientCert"))
+	o.WebConfig = webConfig(t, certificates.webConfig("RequireAndVerifyClientCert"))
 	s := serve(t, o)
 	url := "https://" + s.Addr().String() + "/metrics"
 
-	if response, _ := get(t, certificates.client(true), url); response.StatusCode != http.StatusOK {
-		t.Errorf("with a certificate: status %d", response.StatusCode)
+	if response := get(t, certificates.client(true), url); response.status != http.StatusOK {
+		t.Errorf("with a certificate: status %d", response.status)
 	}
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {
@@ -312,8 +318,8 @@ func TestFailedScrapeIsNoPage(t *testing.T) {
 		found <- prometheus.NewInvalidMetric(prometheus.NewDesc("answer", "An answer.", nil, nil), errors.New("on purpose"))
 	})
 	s := serve(t, o)
-	if response, _ := get(t, http.DefaultClient, "http://"+s.Addr().String()+"/metrics"); response.StatusCode != http.StatusInternalServerError {
-		t.Errorf("status %d, want 500", response.StatusCode)
+	if response := get(t, http.DefaultClient, "http://"+s.Addr().String()+"/metrics"); response.status != http.StatusInternalServerError {
+		t.Errorf("status %d, want 500", response.status)
 	}
 	if !strings.Contains(log.String(), "on purpose") {
 		t.Errorf("log does not say why: %s", log.String())
@@ -358,7 +364,7 @@ func TestStopLetsRequestsFinish(t *testing.T) {
 func TestServeFailsOnAWebConfigurationThatBroke(t *testing.T) {
 	o := options(t)
 	o.Admin = filepath.Join(t.TempDir(), "admin.sock")
-	o.WebConfig = writeFile(t, "web.yml", "{}\n")
+	o.WebConfig = webConfig(t, "{}\n")
 	s, err := New(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -374,9 +380,9 @@ func TestServeFailsOnAWebConfigurationThatBroke(t *testing.T) {
 	}
 }
 
-func writeFile(t *testing.T, name, text string) string {
+func webConfig(t *testing.T, text string) string {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), name)
+	file := filepath.Join(t.TempDir(), "web.yml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -84,7 +84,7 @@ func (s *Server) metricsHandler() http.Handler {
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Set("Content-Security-Policy", "default-src 'none'")
-		_, _ = io.WriteString(w, landing) //nolint:errcheck // the client has gone
+		_, _ = io.WriteString(w, landing)
 	})
 	return noSniff(mux)
 }
@@ -92,7 +92,7 @@ func (s *Server) metricsHandler() http.Handler {
 func text(w http.ResponseWriter, status int, line string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = io.WriteString(w, line+"\n") //nolint:errcheck // the client has gone
+	_, _ = io.WriteString(w, line+"\n")
 }
 
 func noSniff(next http.Handler) http.Handler {

@@ -83,7 +83,9 @@ func zones() []string {
 	return []string{inventory.Host.String(), inventory.City.String(), inventory.Approved.String(), inventory.Outside.String()}
 }
 
-// observe adds what each flow moved since the round before.
+// observe adds what each flow moved since the round before. Of a flow seen for
+// the first time that is all it ever moved: bytes that left before the daemon
+// started have left, too.
 func (c *counters) observe(s *inventory.Snapshot, policy *configs.Policy) {
 	c.round++
 	c.declare(policy)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -33,11 +34,13 @@ func TestFlowCounters(t *testing.T) {
 		{"forgotten", slices.Concat([][]inventory.Flow{outside(100, 1, begin)}, away, [][]inventory.Flow{outside(120, 1, begin)}), 2, 220, 0},
 		{
 			"the network becomes the city's",
-			[][]inventory.Flow{outside(100, 1, begin), {flow(1, inventory.City, 175, 1, begin)}}, 1, 100, 75,
+			[][]inventory.Flow{outside(100, 1, begin), {flow(1, inventory.City, 175, 1, begin)}},
+			1, 100, 75,
 		},
 		{
 			"two programs to one address",
-			[][]inventory.Flow{{flow(1, inventory.Outside, 10, 1, begin), flow(2, inventory.Outside, 20, 1, begin)}}, 2, 30, 0,
+			[][]inventory.Flow{{flow(1, inventory.Outside, 10, 1, begin), flow(2, inventory.Outside, 20, 1, begin)}},
+			2, 30, 0,
 		},
 	}
 	for _, tt := range tests {
@@ -53,7 +56,7 @@ func TestFlowCounters(t *testing.T) {
 				`cityward_flow_sent_bytes_total{direction="out",peer_zone="city",protocol="tcp"}`:        tt.city,
 				`cityward_outside_sent_bytes_total{country="other",operator="other"}`:                    0,
 			} {
-				if got := value(t, m, series); got != fmt.Sprint(want) {
+				if got := value(t, m, series); got != strconv.FormatUint(want, 10) {
 					t.Errorf("%s is %s, want %d", series, got, want)
 				}
 			}
@@ -90,21 +93,24 @@ func TestStoreCounters(t *testing.T) {
 			[]inventory.Facts{
 				{Processes: running, Flows: sent(100)},
 				{Processes: running, Flows: sent(130), Holdings: held(inventory.HowService)},
-			}, 0, 30,
+			},
+			0, 30,
 		},
 		{
 			"it lets go",
 			[]inventory.Facts{
 				{Processes: running, Flows: sent(100), Holdings: held(inventory.HowDirect)},
 				{Processes: running, Flows: sent(130)},
-			}, 100, 0,
+			},
+			100, 0,
 		},
 		{
 			"its last bytes are seen after its end",
 			[]inventory.Facts{
 				{Processes: running, Flows: sent(100), Holdings: held(inventory.HowDirect)},
 				{Flows: sent(130)},
-			}, 130, 0,
+			},
+			130, 0,
 		},
 		{"the strongest way counts", []inventory.Facts{{Processes: running, Flows: sent(100), Holdings: both}}, 100, 0},
 	}
@@ -117,7 +123,7 @@ func TestStoreCounters(t *testing.T) {
 			}
 			for how, want := range map[string]uint64{"direct": tt.direct, "service": tt.service} {
 				series := fmt.Sprintf(`cityward_data_store_sent_bytes_total{how=%q,peer_zone="outside",store="s"}`, how)
-				if got := value(t, m, series); got != fmt.Sprint(want) {
+				if got := value(t, m, series); got != strconv.FormatUint(want, 10) {
 					t.Errorf("%s is %s, want %d", series, got, want)
 				}
 			}

@@ -29,7 +29,7 @@ type Metrics struct {
 	families *families
 	registry *prometheus.Registry
 	build    []string // label values of cityward_build_info
-	current  atomic.Pointer[page]
+	current  atomic.Pointer[[]prometheus.Metric]
 
 	observing sync.Mutex // guards counters
 	counters  *counters
@@ -45,7 +45,7 @@ func New(version, revision, goversion string) *Metrics {
 	}
 	first := newPage(0)
 	first.gauge(m.families.buildInfo, 1, m.build...)
-	m.current.Store(first)
+	m.current.Store(&first.metrics)
 	m.registry.MustRegister(m,
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -63,7 +63,7 @@ func (m *Metrics) Observe(report *agent.Report) {
 	defer m.observing.Unlock()
 
 	m.counters.observe(report.Snapshot, report.Policy)
-	next := newPage(len(m.current.Load().metrics))
+	next := newPage(len(*m.current.Load()))
 	next.gauge(m.families.buildInfo, 1, m.build...)
 	next.report(m.families, report)
 	next.machine(m.families, report.Snapshot)
@@ -71,7 +71,7 @@ func (m *Metrics) Observe(report *agent.Report) {
 	next.software(m.families, report.Snapshot)
 	next.custody(m.families, report)
 	next.counters(m.families, m.counters)
-	m.current.Store(next)
+	m.current.Store(&next.metrics)
 }
 
 // Describe implements [prometheus.Collector].
@@ -79,7 +79,7 @@ func (m *Metrics) Describe(descs chan<- *prometheus.Desc) { m.families.describe(
 
 // Collect implements [prometheus.Collector].
 func (m *Metrics) Collect(metrics chan<- prometheus.Metric) {
-	for _, metric := range m.current.Load().metrics {
+	for _, metric := range *m.current.Load() {
 		metrics <- metric
 	}
 }

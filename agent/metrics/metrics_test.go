@@ -176,7 +176,7 @@ func closed() map[string][]string {
 }
 
 func TestLabelValuesAreClosedSets(t *testing.T) {
-	families, err := ours(t, observed(full(), busy(300, 60, 20))).Gather()
+	families, err := ours(t, observed(full(), busy(300, 20))).Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +210,9 @@ func TestLabelsTellNothingPersonal(t *testing.T) {
 
 func TestSeriesBudget(t *testing.T) {
 	const budget = 500
-	n, err := testutil.GatherAndCount(observed(busy(300, 60, 0)).Registry())
+	r := busy(300, 0)
+	r.Policy = &configs.Default().Policy
+	n, err := testutil.GatherAndCount(observed(r).Registry())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -300,7 +302,7 @@ func FuzzLabel(f *testing.F) {
 }
 
 func BenchmarkScrape(b *testing.B) {
-	m := observed(busy(300, 60, 20))
+	m := observed(busy(300, 20))
 	handler := promhttp.HandlerFor(m.Registry(), promhttp.HandlerOpts{EnableOpenMetrics: true})
 	request := httptest.NewRequest(http.MethodGet, "/metrics", nil)
 	request.Header.Set("Accept-Encoding", "gzip")
@@ -311,7 +313,7 @@ func BenchmarkScrape(b *testing.B) {
 }
 
 func BenchmarkObserve(b *testing.B) {
-	m, r := observed(), busy(1000, 60, 20)
+	m, r := observed(), busy(1000, 20)
 	b.ReportAllocs()
 	for b.Loop() {
 		m.Observe(r)

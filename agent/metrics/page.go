@@ -8,7 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// page is one finished scrape.
+// page is one scrape in the making.
 type page struct {
 	metrics []prometheus.Metric
 	seen    map[series]struct{}

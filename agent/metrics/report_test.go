@@ -130,9 +130,9 @@ func full() *agent.Report {
 	return r
 }
 
-// busy is a report of a machine with much to say, under a policy that declares
-// some stores.
-func busy(flows, judged, stores int) *agent.Report {
+// busy is a report of a machine with much to say and 60 checks, under a policy
+// that declares some stores.
+func busy(flows, stores int) *agent.Report {
 	facts := &inventory.Facts{Machine: &inventory.Machine{OS: "debian"}}
 	for i := range flows {
 		id := inventory.Execution{PID: i + 1, Start: uint64(i)}
@@ -168,7 +168,7 @@ func busy(flows, judged, stores int) *agent.Report {
 	for i := range 12 {
 		r.Collectors = append(r.Collectors, agent.CollectorStat{Name: fmt.Sprintf("collector%d", i), Success: true})
 	}
-	for i := range judged {
+	for i := range 60 {
 		r.Results = append(r.Results, checks.Result{Check: fmt.Sprintf("NET-%03d", i), Severity: finding.High})
 	}
 	return r
