@@ -2,7 +2,8 @@
 // the waivers, and the reviewed tables of facts that ship with the program.
 //
 // Reading is strict. An unknown key is an error, every mistake of a file is
-// reported at once with its line and column, and a file with a mistake gives no
+// reported at once with its line and column (of broken syntax the first break
+// only: what follows it means nothing), and a file with a mistake gives no
 // configuration at all.
 //
 // The TOML library tells neither the place of an unknown key nor that of a value

@@ -48,7 +48,7 @@ func open(name string, data []byte) (*table, error) {
 	}
 	var values map[string]any
 	if _, err := toml.Decode(text, &values); err != nil {
-		var broken toml.ParseError
+		broken := toml.ParseError{Message: err.Error()}
 		errors.As(err, &broken)
 		// Of the library's position only the offset holds in every case.
 		doc.fail(broken.Position.Start, broken.LastKey, strings.TrimSuffix(broken.Message, "."))
