@@ -70,7 +70,7 @@ func draft(w io.Writer, r *agent.Report) error {
 func draftNetworks(b *strings.Builder, m *inventory.Machine) {
 	var networks []string
 	if m != nil {
-		for _, address := range m.Addresses {
+		for _, address := range m.Networks {
 			prefix, err := netip.ParsePrefix(address)
 			if err != nil || prefix.Addr().IsLoopback() || prefix.Addr().IsLinkLocalUnicast() {
 				continue

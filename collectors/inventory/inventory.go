@@ -113,20 +113,21 @@ type Machine struct {
 	Booted         time.Time
 	CPUs           int
 	MemoryBytes    uint64
-	Virtualization string // a hypervisor's name, else a container's, "none" on bare metal, "" unknown
-	Container      string // kind of container that this system itself runs in; "" none
-	Vendor         string // DMI sys_vendor
-	Product        string // DMI product_name
-	Serial         string // DMI product_serial; compared with the asset register, never shown
-	UUID           string // DMI product_uuid; likewise
-	DMI            bool   // the firmware's tables could be read
-	RegisterRead   bool   // the city's asset register could be read
-	Registered     bool   // and has this machine's serial or UUID
-	Platform       string // id of the cloud platform recognised, "" none
-	PlatformName   string // its name
-	PlatformRule   string // which fact recognised it: "sys_vendor = Hetzner"
-	SelfHosted     bool   // the platform is software that a city may run itself
-	Addresses      []string // of its interfaces, with the length of the network: 10.20.1.5/16
+	Virtualization string   // a hypervisor's name, else a container's, "none" on bare metal, "" unknown
+	Container      string   // kind of container that this system itself runs in; "" none
+	Vendor         string   // DMI sys_vendor
+	Product        string   // DMI product_name
+	Serial         string   // DMI product_serial; compared with the asset register, never shown
+	UUID           string   // DMI product_uuid; likewise
+	DMI            bool     // the firmware's tables could be read
+	RegisterRead   bool     // the city's asset register could be read
+	Registered     bool     // and has this machine's serial or UUID
+	Platform       string   // id of the cloud platform recognised, "" none
+	PlatformName   string   // its name
+	PlatformRule   string   // which fact recognised it: "sys_vendor = Hetzner"
+	SelfHosted     bool     // the platform is software that a city may run itself
+	Addresses      []string // of its interfaces
+	Networks       []string // the same with the length of their networks: 10.20.1.5/16
 }
 
 // Bare reports whether the machine is known to be no guest of a hypervisor: the

@@ -152,7 +152,8 @@ func (c *Collector) running(ctx context.Context, m *inventory.Machine) {
 	}
 	for _, address := range addresses {
 		if network, ok := address.(*net.IPNet); ok {
-			m.Addresses = append(m.Addresses, network.String())
+			m.Addresses = append(m.Addresses, network.IP.String())
+			m.Networks = append(m.Networks, network.String())
 		}
 	}
 }
