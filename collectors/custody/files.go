@@ -215,8 +215,10 @@ func (t *tree) covering(p string) (*host.Mount, bool) {
 func mountID(info []byte) (int, bool) {
 	for line := range bytes.Lines(info) {
 		if value, found := bytes.CutPrefix(line, []byte("mnt_id:")); found {
-			id, err := strconv.Atoi(string(bytes.TrimSpace(value)))
-			return id, err == nil
+			if id, err := strconv.Atoi(string(bytes.TrimSpace(value))); err == nil {
+				return id, true
+			}
+			break
 		}
 	}
 	return 0, false

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"cityward/collectors/internal/host"
@@ -9,11 +10,14 @@ import (
 )
 
 // containersOf tells which executions have a file tree that is not the
-// machine's.
+// machine's: those in a container, by its name or by process ids of their own.
 func containersOf(seen *inventory.Facts) map[inventory.Execution]bool {
 	containers := make(map[inventory.Execution]bool)
+	first := slices.IndexFunc(seen.Processes, func(p inventory.Process) bool { return p.ID.PID == 1 })
 	for i := range seen.Processes {
-		if p := &seen.Processes[i]; p.Container != "" {
+		p := &seen.Processes[i]
+		apart := first >= 0 && p.PIDNS != 0 && seen.Processes[first].PIDNS != 0 && p.PIDNS != seen.Processes[first].PIDNS
+		if p.Container != "" || apart {
 			containers[p.ID] = true
 		}
 	}
@@ -34,9 +38,7 @@ func (r *round) candidate(c inventory.Candidate, containers map[inventory.Execut
 			c.Storage = inventory.StorePath{Path: c.Path, Medium: inventory.MediumUnknown, Encrypted: inventory.EncryptedUnknown}
 			return c
 		}
-		if inside.files != r.host {
-			defer inside.files.Close()
-		}
+		defer inside.files.Close()
 		v = inside
 	}
 	c.Storage, _ = r.follow(v, "", c.Path)
