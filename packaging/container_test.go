@@ -108,7 +108,13 @@ func boot(t *testing.T, root string) (*machine, error) {
 			continue
 		}
 		if state, _ := m.try("systemctl", "is-system-running"); state == "running" {
-			t.Cleanup(stop)
+			t.Cleanup(func() {
+				if t.Failed() {
+					journal, _ := m.try("journalctl", "--no-pager", "--unit=cityward")
+					t.Logf("journal of the agent:\n%s", journal)
+				}
+				stop()
+			})
 			return m, nil
 		}
 	}
@@ -138,8 +144,7 @@ func (m *machine) run(t *testing.T, args ...string) string {
 	t.Helper()
 	out, err := m.try(args...)
 	if err != nil {
-		journal, _ := m.try("journalctl", "--no-pager", "-u", "cityward")
-		t.Fatalf("%s: %v\n%s\njournal:\n%s", strings.Join(args, " "), err, out, journal)
+		t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 	return out
 }

@@ -18,9 +18,6 @@ const executable = "/usr/bin/cityward"
 //go:embed systemd/cityward.service
 var unit string
 
-//go:embed sysusers.d/cityward.conf
-var sysusers string
-
 // Unit returns the systemd unit (systemd.service(5)) as the Debian package ships
 // it, for the program at /usr/bin/cityward.
 func Unit() string { return unit }
@@ -31,7 +28,3 @@ func Unit() string { return unit }
 func UnitTemplate() string {
 	return strings.ReplaceAll(unit, executable, "{{Path | cmdEscape}}")
 }
-
-// Sysusers returns the system user and group that the unit runs as, in the form
-// of sysusers.d(5).
-func Sysusers() string { return sysusers }

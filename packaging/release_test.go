@@ -139,3 +139,55 @@ func TestDebianPolicy(t *testing.T) {
 	// What is accepted stands with its reason in deb/lintian-overrides.
 	command(t, "lintian", "--allow-root", "--fail-on", "error", deb)
 }
+
+// publiccode.yml 0.7.0 names what a catalogue of public software must be told.
+func TestPublicCode(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(repository(t), "publiccode.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file map[string]any
+	if err := yaml.Unmarshal(text, &file); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]struct{ least, most int }{
+		"publiccodeYmlVersion":            {5, 5},
+		"name":                            {1, 100},
+		"url":                             {1, 200},
+		"platforms":                       {1, 10},
+		"developmentStatus":               {1, 20},
+		"softwareType":                    {1, 30},
+		"description/en/shortDescription": {1, 150},
+		"description/en/longDescription":  {150, 10000},
+		"description/en/features":         {1, 100},
+		"legal/license":                   {1, 50},
+		"maintenance/type":                {1, 20},
+		"maintenance/contacts":            {1, 10},
+		"localisation/localisationReady":  {1, 1},
+		"localisation/availableLanguages": {1, 30},
+	} {
+		if size := sizeAt(file, path); size < want.least || size > want.most {
+			t.Errorf("%s has length %d, want %d to %d", path, size, want.least, want.most)
+		}
+	}
+}
+
+// sizeAt gives the length of what a path of keys leads to, 0 if nothing is there.
+func sizeAt(value any, path string) int {
+	for key := range strings.SplitSeq(path, "/") {
+		inner, ok := value.(map[string]any)
+		if !ok {
+			return 0
+		}
+		value = inner[key]
+	}
+	switch v := value.(type) {
+	case string:
+		return len(v)
+	case []any:
+		return len(v)
+	case bool:
+		return 1
+	}
+	return 0
+}
