@@ -106,7 +106,10 @@ func nothingDeclared(s *inventory.Snapshot, p *configs.Policy) finding.Finding {
 		f.Verdict = finding.NotApplicable
 		f.Reason = "the policy states that no citizen data is on this machine"
 	case len(candidates) > 0:
-		f.Reason = fmt.Sprintf("no data store is declared, though %d data directories are in use that may be one", len(candidates))
+		f.Reason = "no data store is declared, though there are data directories in use: " + candidates[0]
+		if n := len(candidates) - 1; n > 0 {
+			f.Reason += fmt.Sprintf(", and %d more", n)
+		}
 	default:
 		f.Reason = "no data store is declared"
 	}

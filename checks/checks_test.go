@@ -1,6 +1,7 @@
 package checks_test
 
 import (
+	"fmt"
 	"maps"
 	"reflect"
 	"regexp"
@@ -220,5 +221,25 @@ func TestEveryTrialIsOfACheck(t *testing.T) {
 		if !slices.Contains(ids, id) {
 			t.Errorf("trials of %s, which is not in the catalogue", id)
 		}
+	}
+}
+
+// A machine of the size that the budget of a round is set for.
+func BenchmarkRun(b *testing.B) {
+	facts := installed(900, 50, 50)
+	for i := range 300 {
+		facts.Processes = append(facts.Processes, inventory.Process{ID: execution(i + 1), Executable: fmt.Sprintf("/usr/bin/program%d", i), NetNS: 1, MountNS: 1})
+	}
+	for i := range 1000 {
+		facts.Flows = append(facts.Flows, out(i%300+1, fmt.Sprintf("203.0.%d.7:443", i%250), inventory.Outside))
+	}
+	facts.Holdings = []inventory.Holding{{Store: "registry", Process: execution(10), How: inventory.HowDirect}}
+	snapshot := inventory.Merge(taken(), &facts)
+	cfg, err := configs.Parse("bench.toml", []byte("[city]\nnetworks = [\"10.77.0.0/16\"]\n[[data_store]]\nid = \"registry\"\nclass = \"citizen\"\npaths = [\"/srv/registry\"]\n"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		checks.Run(checks.All(), snapshot, &cfg.Policy)
 	}
 }

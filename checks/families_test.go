@@ -97,7 +97,7 @@ func freedomTrials() map[string][]trial {
 			{"all owned", running(inventory.Process{Executable: "/usr/bin/owned"}), city(), only("", finding.Pass), nil},
 			{"owned in a unit's own file tree", running(inventory.Process{Executable: "/usr/bin/owned", MountNS: 9}), city(), only("", finding.Pass), nil},
 			{"local program", running(inventory.Process{Executable: "/opt/city/portal"}), city(), only("", finding.Pass), nil},
-			{"from memory", running(inventory.Process{Executable: "/memfd:x", Memory: true, Name: "x"}), city(), only("memory:x", finding.Fail), nil},
+			{"from memory", running(inventory.Process{Executable: "/memfd:x", Memory: true, Name: "x"}), city(), only("/memfd:x", finding.Fail), nil},
 			{"deleted", running(inventory.Process{Executable: "/opt/x", Deleted: true}), city(), only("/opt/x", finding.Fail), nil},
 			{"upgraded", running(inventory.Process{Executable: "/usr/bin/owned", Deleted: true}), city(), only("/usr/bin/owned", finding.Review), nil},
 			{"temporary directory", running(inventory.Process{Executable: "/tmp/x"}), city(), only("/tmp/x", finding.Fail), nil},
@@ -166,6 +166,10 @@ func coverageTrials() map[string][]trial {
 						t.Errorf("facts %v", f)
 					}
 				},
+			},
+			{
+				"a gap that repeats a capture", plus(captured(false), inventory.Facts{Gaps: []inventory.Gap{{Kind: inventory.KindFlows, Reason: "lost events"}}}), city(),
+				only("capture of flows", finding.Fail), nil,
 			},
 			{"no capture", inventory.Facts{}, city(), only("", finding.Unknown), nil},
 		},

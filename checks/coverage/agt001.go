@@ -5,6 +5,7 @@ package coverage
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"cityward/checks/finding"
@@ -34,16 +35,18 @@ func AGT001() finding.Rule {
 // evidence with gaps, so that either can be waived alone.
 func JudgeAGT001(s *inventory.Snapshot, _ *configs.Policy) []finding.Finding {
 	var found []finding.Finding
+	gaps := slices.Clone(s.Gaps)
 	for _, c := range s.Captures {
 		if c.Complete {
 			continue
 		}
+		gaps = slices.DeleteFunc(gaps, func(g inventory.Gap) bool { return g.Reason == c.Reason }) // says the same
 		found = append(found, finding.Finding{
 			Subject: "capture of " + c.Name, Verdict: finding.Fail, Reason: c.Reason,
 			Facts: map[string]any{"tier": c.Tier, "events": c.Events, "lost": c.Lost, "unattributed": c.Orphans},
 		})
 	}
-	found = append(found, missing(s.Gaps)...)
+	found = append(found, missing(gaps)...)
 	if len(s.Captures) == 0 {
 		found = append(found, finding.Finding{Reason: "nothing says how connections, opens and programs are captured"})
 	}

@@ -75,9 +75,6 @@ func JudgeSWF003(s *inventory.Snapshot, p *configs.Policy) []finding.Finding {
 // subject names a program, and the container that it is in, if any.
 func subject(p *inventory.Process) string {
 	name := cmp.Or(p.Executable, "["+p.Name+"]")
-	if p.Memory {
-		name = "memory:" + p.Name
-	}
 	if p.Container != "" {
 		name += " in container " + p.Container[:min(len(p.Container), 12)]
 	}

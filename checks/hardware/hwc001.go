@@ -24,7 +24,7 @@ func HWC001() finding.Rule {
 			finding.Unknown: "the firmware's tables cannot be read, or the machine is a guest that the register does not list, be it of cloud software that the city may run itself",
 		},
 		Remedy:   "Move the service to hardware of the city. If this is the city's own machine or cloud, list its serial or UUID in the asset register ([city] hardware).",
-		Pitfalls: "Rented physical servers show their maker's name and nothing else: only the asset register tells them from the city's. A hypervisor may forge what the firmware says.",
+		Pitfalls: "Rented physical servers show their maker's name and nothing else: only the asset register tells them from the city's. A hypervisor may forge what the firmware says. Processors other than x86 do not say whether there is a hypervisor: such machines need the register.",
 		Needs:    []string{inventory.KindMachine},
 		Maps:     finding.Maps{"eu_csf": {"SOV-2.3", "SOV-5.4"}},
 	}
