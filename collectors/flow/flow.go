@@ -104,14 +104,15 @@ const sampled = "sampled every round: flows that begin and end between two round
 func (c *Collector) read(ctx context.Context, spaces []*namespace, gaps *gaps) (views []view, unread map[uint64]bool) {
 	unread = make(map[uint64]bool)
 	take := func(n *namespace, v view, err error) {
+		if errors.Is(err, errVanished) {
+			return
+		}
 		if err != nil && ctx.Err() == nil {
 			v, err = c.readOutside(n, err)
 		}
 		if err != nil {
 			unread[n.id] = true
-			if !host.Gone(err) {
-				gaps.add(n.String(), reason(err), 1, everything()...)
-			}
+			gaps.add(n.String(), reason(err), 1, everything()...)
 			return
 		}
 		if v.fromProc {
@@ -140,24 +141,26 @@ func (c *Collector) read(ctx context.Context, spaces []*namespace, gaps *gaps) (
 	return views, unread
 }
 
-// readOutside reads a namespace that could not be read from inside.
+// readOutside reads a namespace that could not be read from inside, by the first
+// of its processes that shows it.
 func (c *Collector) readOutside(n *namespace, inside error) (view, error) {
-	var dirs []string
-	if n.own {
-		dirs = append(dirs, "/proc/self/net")
+	dirs := []string{"/proc/self/net"}
+	if !n.own {
+		dirs = dirs[:0]
 	}
 	for _, pid := range n.pids {
 		dirs = append(dirs, fmt.Sprintf("/proc/%d/net", pid))
 	}
-	err := inside
 	for _, dir := range dirs {
-		v, failed := readProc(c.host, dir)
-		if failed == nil {
+		v, err := readProc(c.host, dir)
+		if err == nil {
 			return v, nil
 		}
-		err = errors.Join(inside, failed)
+		if !host.Gone(err) {
+			return view{}, fmt.Errorf("%w, and %w", inside, err)
+		}
 	}
-	return view{}, err
+	return view{}, inside
 }
 
 func reason(err error) string {
@@ -195,7 +198,7 @@ func (c *Collector) flows(views []view, unread map[uint64]bool, gaps *gaps) []in
 		unheld += c.table.observe(&views[i], c.holders.of, now)
 	}
 	c.table.end(unread, now)
-	gaps.add("", sampled, 0, inventory.KindFlows)
+	gaps.add("flows", sampled, 0, inventory.KindFlows)
 	if unheld > 0 {
 		gaps.add("connections", c.unheldReason(), unheld, inventory.KindFlows)
 	}

@@ -15,17 +15,19 @@ import (
 
 // localSocket is one Unix socket, see unix(7).
 type localSocket struct {
-	kind  uint8 // SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET
-	state uint8
-	inode uint64 // 0 while no program has it
-	peer  uint64 // inode of the other end; 0 none, or not accepted yet
-	name  string // path, or abstract name with a leading @
-	file  inventory.FileID
+	kind    uint8 // SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET
+	state   uint8
+	inode   uint64   // 0 while no program has it
+	peer    uint64   // inode of the other end; 0 none, or not accepted yet
+	pending []uint64 // inodes of those that wait to be accepted
+	name    string   // path, or abstract name with a leading @
+	file    inventory.FileID
 }
 
-// listens reports whether a socket waits for peers under a name.
+// listens reports whether a socket waits for peers under a name. One for
+// datagrams does if it has no peer itself: its state is that of its last client.
 func (s *localSocket) listens() bool {
-	return s.name != "" && (s.state == stateListen || s.kind == unix.SOCK_DGRAM && s.state == stateClose)
+	return s.name != "" && (s.state == stateListen || s.kind == unix.SOCK_DGRAM && s.peer == 0)
 }
 
 // nameLimit exceeds sun_path, whose bytes may each become three when cleaned.
@@ -49,10 +51,12 @@ const (
 	unixDiagName = 0
 	unixDiagVFS  = 1
 	unixDiagPeer = 2
+	unixDiagWait = 3 // UNIX_DIAG_ICONS
 
 	showName = 1
 	showVFS  = 2
 	showPeer = 4
+	showWait = 8
 
 	sizeUnixRequest = 24 // struct unix_diag_req
 	sizeUnixMessage = 16 // struct unix_diag_msg
@@ -65,7 +69,7 @@ func dumpUnix(ctx context.Context, l *link) ([]localSocket, error) {
 	request := make([]byte, sizeUnixRequest)
 	request[0] = unix.AF_UNIX
 	binary.NativeEndian.PutUint32(request[4:], allStates)
-	binary.NativeEndian.PutUint32(request[12:], showName|showVFS|showPeer)
+	binary.NativeEndian.PutUint32(request[12:], showName|showVFS|showPeer|showWait)
 	var all []localSocket
 	err := l.dump(ctx, unix.SOCK_DIAG_BY_FAMILY, request, func(payload []byte) error {
 		s, err := parseUnix(payload)
@@ -101,6 +105,10 @@ func parseUnix(data []byte) (localSocket, error) {
 		case unixDiagPeer:
 			if len(value) >= 4 {
 				s.peer = uint64(binary.NativeEndian.Uint32(value))
+			}
+		case unixDiagWait:
+			for ; len(value) >= 4; value = value[4:] {
+				s.pending = append(s.pending, uint64(binary.NativeEndian.Uint32(value)))
 			}
 		}
 	})

@@ -6,7 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
+	"iter"
 	"net/netip"
 	"os"
 	"runtime"
@@ -25,13 +25,12 @@ import (
 type namespace struct {
 	id    uint64   // inode number
 	own   bool     // the agent is in it
-	pids  []int    // some of its processes
+	pids  []int    // its processes
 	paths []string // where it is mounted
 }
 
-// ways bounds how many processes and mounts of a namespace are remembered:
-// enough for one to be there still.
-const ways = 3
+// errVanished says that the last process of a namespace has ended.
+var errVanished = errors.New("network namespace vanished")
 
 func (n *namespace) String() string { return fmt.Sprintf("network namespace %d", n.id) }
 
@@ -69,18 +68,16 @@ func namespaces(h *host.Host, seen *inventory.Facts) ([]*namespace, error) {
 		if p.NetNS == 0 {
 			continue
 		}
-		if n := get(p.NetNS); len(n.pids) < ways {
-			n.pids = append(n.pids, p.ID.PID)
-		}
+		n := get(p.NetNS)
+		n.pids = append(n.pids, p.ID.PID)
 	}
 	mounts, err := h.ReadFile("/proc/self/mountinfo", 64<<20)
 	if err != nil {
 		return nil, fmt.Errorf("find network namespaces: %w", err)
 	}
 	for id, path := range parseMounts(mounts) {
-		if n := get(id); len(n.paths) < ways {
-			n.paths = append(n.paths, path)
-		}
+		n := get(id)
+		n.paths = append(n.paths, path)
 	}
 	sorted := make([]*namespace, 0, len(all))
 	for _, n := range all {
@@ -92,7 +89,7 @@ func namespaces(h *host.Host, seen *inventory.Facts) ([]*namespace, error) {
 
 // parseMounts finds mounted network namespaces in /proc/PID/mountinfo, see
 // proc(5): the root of such a mount is net:[INODE], its type nsfs.
-func parseMounts(data []byte) func(yield func(uint64, string) bool) {
+func parseMounts(data []byte) iter.Seq2[uint64, string] {
 	return func(yield func(uint64, string) bool) {
 		for line := range bytes.Lines(data) {
 			if !bytes.Contains(line, []byte(" - nsfs ")) {
@@ -133,28 +130,38 @@ func unescape(path string) string {
 // open gives a descriptor of the namespace, made sure by its inode number, since
 // a process may have ended and a mount may have moved.
 func (n *namespace) open() (int, error) {
-	err := fmt.Errorf("enter %s: %w", n, fs.ErrNotExist)
-	for _, path := range n.doors() {
-		var fd int
-		if fd, err = unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0); err != nil {
+	denied := errVanished
+	for path := range n.doors() {
+		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+		if err == nil {
+			var st unix.Stat_t
+			if err = unix.Fstat(fd, &st); err == nil && st.Ino == n.id {
+				return fd, nil
+			}
+			unix.Close(fd)
 			continue
 		}
-		var st unix.Stat_t
-		if err = unix.Fstat(fd, &st); err == nil && st.Ino == n.id {
-			return fd, nil
+		if !host.Gone(err) {
+			denied = err
 		}
-		unix.Close(fd)
-		err = fmt.Errorf("enter %s: %w", n, fs.ErrNotExist)
 	}
-	return -1, err
+	return -1, fmt.Errorf("enter %s: %w", n, denied)
 }
 
-func (n *namespace) doors() []string {
-	doors := slices.Clone(n.paths)
-	for _, pid := range n.pids {
-		doors = append(doors, fmt.Sprintf("/proc/%d/ns/net", pid))
+// doors gives the paths that lead, or led, into the namespace.
+func (n *namespace) doors() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, path := range n.paths {
+			if !yield(path) {
+				return
+			}
+		}
+		for _, pid := range n.pids {
+			if !yield(fmt.Sprintf("/proc/%d/ns/net", pid)) {
+				return
+			}
+		}
 	}
-	return doors
 }
 
 // readHere reads the namespace of the calling thread.

@@ -19,20 +19,11 @@ type pair struct {
 }
 
 func newPairs(views []view) *pairs {
-	byInode := make(map[uint64]*localSocket)
-	type door struct {
-		netns uint64
-		name  string
-	}
-	listeners := make(map[door]uint64)
+	named := make(map[uint64]*localSocket)
 	for i := range views {
 		for j := range views[i].locals {
-			s := &views[i].locals[j]
-			if s.inode != 0 {
-				byInode[s.inode] = s
-			}
-			if s.state == stateListen {
-				listeners[door{views[i].id, s.name}] = s.inode
+			if s := &views[i].locals[j]; s.inode != 0 && s.name != "" {
+				named[s.inode] = s
 			}
 		}
 	}
@@ -40,17 +31,11 @@ func newPairs(views []view) *pairs {
 	for i := range views {
 		for j := range views[i].locals {
 			s := &views[i].locals[j]
-			if s.peer == 0 {
-				continue
-			}
-			if s.inode == 0 { // not accepted yet: the listener's
-				if s.name != "" {
-					p.all = append(p.all, pair{from: s.peer, to: listeners[door{views[i].id, s.name}], name: s.name, file: s.file})
-				}
-				continue
-			}
-			if end := byInode[s.peer]; end != nil && end.name != "" {
+			if end := named[s.peer]; end != nil && s.inode != 0 {
 				p.all = append(p.all, pair{from: s.inode, to: s.peer, name: end.name, file: end.file})
+			}
+			for _, client := range s.pending {
+				p.all = append(p.all, pair{from: client, to: s.inode, name: s.name, file: s.file})
 			}
 		}
 	}

@@ -159,7 +159,7 @@ func parseTrie(r io.Reader, own map[netip.Addr]bool) error {
 		switch {
 		case len(fields) == 2 && fields[0] == "|--":
 			last, _ = netip.ParseAddr(fields[1])
-		case len(fields) == 3 && fields[1] == "host" && fields[2] == "LOCAL" && last.IsValid():
+		case len(fields) == 3 && fields[0] == "/32" && fields[1] == "host" && fields[2] == "LOCAL" && last.IsValid():
 			own[last] = true
 		}
 		return nil

@@ -48,8 +48,7 @@ type row struct {
 
 type connectionKey struct {
 	netns    uint64
-	cookie   uint64
-	inode    uint64 // where there is no cookie
+	cookie   uint64 // 0 from /proc
 	protocol uint8
 	local    netip.AddrPort
 	remote   netip.AddrPort
@@ -85,9 +84,6 @@ func (t *table) observe(v *view, holder func(inode uint64) inventory.Execution, 
 			continue
 		}
 		id := connectionKey{netns: v.id, cookie: s.cookie, protocol: s.protocol, local: s.local, remote: s.remote}
-		if v.fromProc {
-			id.inode = s.inode
-		}
 		c := t.connections[id]
 		key := rowKey{process: holder(s.inode), netns: v.id, protocol: s.protocol, remote: s.remote.Addr()}
 		if c != nil {

@@ -1,0 +1,332 @@
+package flow
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"cityward/collectors/internal/host"
+	"cityward/collectors/inventory"
+	"cityward/configs"
+)
+
+// childMode names the environment variable that makes this binary a puppet or
+// an agent instead of a test.
+const childMode = "CITYWARD_TEST_CHILD"
+
+func TestMain(m *testing.M) {
+	switch os.Getenv(childMode) {
+	case "":
+		os.Exit(m.Run())
+	case "puppet":
+		obey()
+	case "agent":
+		if err := report(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+}
+
+// report collects once and prints the facts.
+func report() error {
+	h, err := host.Open("/", time.Now)
+	if err != nil {
+		return err
+	}
+	processes, err := list(h)
+	if err != nil {
+		return err
+	}
+	facts, err := New(h, &configs.Config{}).Collect(context.Background(), &inventory.Facts{Processes: processes})
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(facts)
+}
+
+// list stands in for the process room: ids and network namespaces.
+func list(h *host.Host) ([]inventory.Process, error) {
+	proc, err := h.OpenProc()
+	if err != nil {
+		return nil, err
+	}
+	defer proc.Close()
+	pids, err := h.PIDs()
+	if err != nil {
+		return nil, err
+	}
+	var all []inventory.Process
+	for _, pid := range pids {
+		stat, err := proc.ReadStat(pid)
+		if err != nil {
+			continue
+		}
+		p := inventory.Process{ID: inventory.Execution{PID: pid, Start: stat.Start}, Kernel: stat.Kernel()}
+		p.NetNS, _ = proc.NamespaceID(pid, "net")
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+// obey is a puppet's life: it does what each line of its input says and answers
+// with one line.
+func obey() {
+	var p hands
+	in := bufio.NewScanner(os.Stdin)
+	fmt.Fprintln(os.Stdout, "ready")
+	for in.Scan() {
+		answer, err := p.do(strings.Fields(in.Text()))
+		if err != nil {
+			answer = "error: " + err.Error()
+		}
+		fmt.Fprintln(os.Stdout, answer)
+	}
+}
+
+// hands is what a puppet holds.
+type hands struct {
+	listener net.Listener
+	packets  []net.PacketConn
+	conns    []net.Conn
+}
+
+func (p *hands) do(words []string) (string, error) {
+	last := func() net.Conn { return p.conns[len(p.conns)-1] }
+	number := func() int { n, _ := strconv.Atoi(words[1]); return n }
+	switch words[0] {
+	case "listen":
+		l, err := net.Listen(words[1], words[2])
+		if err != nil {
+			return "", err
+		}
+		if u, ok := l.(*net.UnixListener); ok {
+			u.SetUnlinkOnClose(false)
+		}
+		p.listener = l
+		return l.Addr().String(), nil
+	case "bind":
+		c, err := net.ListenPacket(words[1], words[2])
+		if err != nil {
+			return "", err
+		}
+		p.packets = append(p.packets, c)
+		return c.LocalAddr().String(), nil
+	case "connect":
+		c, err := net.Dial(words[1], words[2])
+		if err != nil {
+			return "", err
+		}
+		p.conns = append(p.conns, c)
+		return c.LocalAddr().String(), nil
+	case "attempt":
+		go net.Dial(words[1], words[2])
+		time.Sleep(100 * time.Millisecond)
+	case "accept":
+		c, err := p.listener.Accept()
+		if err != nil {
+			return "", err
+		}
+		p.conns = append(p.conns, c)
+	case "adopt": // a descriptor given at the start
+		c, err := net.FileConn(os.NewFile(3, "given"))
+		if err != nil {
+			return "", err
+		}
+		p.conns = append(p.conns, c)
+		return "ok", unix.Close(3)
+	case "send":
+		_, err := last().Write(make([]byte, number()))
+		return "ok", err
+	case "receive":
+		_, err := io.ReadFull(last(), make([]byte, number()))
+		return "ok", err
+	case "shut":
+		return "ok", last().(*net.TCPConn).CloseWrite()
+	case "close":
+		return "ok", last().Close()
+	case "deaf":
+		return "ok", p.listener.Close()
+	default:
+		return "", errors.New("unknown command")
+	}
+	return "ok", nil
+}
+
+// puppet is a child process that does what the test says.
+type puppet struct {
+	t   *testing.T
+	id  inventory.Execution
+	ns  uint64
+	in  io.Writer
+	out *bufio.Reader
+}
+
+// newPuppet starts a puppet in the namespace of another, or in a new one.
+func newPuppet(t *testing.T, inside *puppet, given ...*os.File) *puppet {
+	t.Helper()
+	needRoot(t)
+	cmd := exec.Command("/proc/self/exe")
+	if inside == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+	} else {
+		self, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd = exec.Command("nsenter", "-t", strconv.Itoa(inside.id.PID), "-n", self)
+	}
+	cmd.Env = append(os.Environ(), childMode+"=puppet")
+	cmd.Stderr = os.Stderr
+	cmd.ExtraFiles = given
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = in.Close()
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("puppet: %v", err)
+		}
+	})
+	p := &puppet{t: t, in: in, out: bufio.NewReader(out)}
+	p.read()
+	processes, err := list(liveHost(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(processes, func(q inventory.Process) bool { return q.ID.PID == cmd.Process.Pid })
+	p.id, p.ns = processes[i].ID, processes[i].NetNS
+	if inside == nil {
+		p.ip("link set lo up")
+	}
+	return p
+}
+
+func (p *puppet) read() string {
+	p.t.Helper()
+	line, err := p.out.ReadString('\n')
+	if err != nil || strings.HasPrefix(line, "error") {
+		p.t.Fatalf("puppet: %s%v", line, err)
+	}
+	return strings.TrimSpace(line)
+}
+
+// do gives one command and its answer.
+func (p *puppet) do(format string, args ...any) string {
+	p.t.Helper()
+	if _, err := fmt.Fprintf(p.in, format+"\n", args...); err != nil {
+		p.t.Fatal(err)
+	}
+	return p.read()
+}
+
+// ip runs ip(8) in the puppet's namespace.
+func (p *puppet) ip(args string) {
+	p.t.Helper()
+	words := append([]string{"-t", strconv.Itoa(p.id.PID), "-n", "ip"}, strings.Fields(args)...)
+	if out, err := exec.Command("nsenter", words...).CombinedOutput(); err != nil {
+		p.t.Fatalf("ip %s: %v: %s", args, err, out)
+	}
+}
+
+// wire joins the namespaces of two puppets with a cable.
+func wire(a, b *puppet, addressA, addressB string) {
+	a.ip(fmt.Sprintf("link add cable type veth peer name cable netns %d", b.id.PID))
+	a.ip("addr add " + addressA + " dev cable nodad")
+	b.ip("addr add " + addressB + " dev cable nodad")
+	a.ip("link set cable up")
+	b.ip("link set cable up")
+}
+
+func needRoot(t testing.TB) {
+	t.Helper()
+	if os.Geteuid() == 0 {
+		return
+	}
+	if os.Getenv("CI") != "" {
+		t.Fatal("needs root")
+	}
+	t.Skip("needs root")
+}
+
+func liveHost(t testing.TB) *host.Host {
+	t.Helper()
+	h, err := host.Open("/", time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func collect(t testing.TB, c *Collector) inventory.Facts {
+	t.Helper()
+	processes, err := list(c.host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	facts, err := c.Collect(t.Context(), &inventory.Facts{Processes: processes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return facts
+}
+
+// flowsIn gives the flows of one namespace.
+func flowsIn(facts inventory.Facts, ns uint64) []inventory.Flow {
+	return slices.DeleteFunc(facts.Flows, func(f inventory.Flow) bool { return f.NetNS != ns })
+}
+
+// agent runs the collector in a child with other rights.
+func agent(t *testing.T, attributes *syscall.SysProcAttr) inventory.Facts {
+	t.Helper()
+	needRoot(t)
+	path := filepath.Join(t.TempDir(), "agent")
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, self, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for dir := filepath.Dir(path); dir != filepath.Clean(os.TempDir()) && len(dir) > 1; dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), path)
+	cmd.Env = []string{childMode + "=agent"}
+	cmd.SysProcAttr = attributes
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var facts inventory.Facts
+	if err := json.Unmarshal(out, &facts); err != nil {
+		t.Fatal(err)
+	}
+	return facts
+}
