@@ -50,7 +50,7 @@ func testConfig(t *testing.T) *configs.Config {
 func noon() time.Time { return time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC) }
 
 // round runs the catalogue as the agent does and returns each collector's part.
-func round(t *testing.T, ctx context.Context, set *Set) (map[string]inventory.Facts, map[string]error) {
+func round(ctx context.Context, t *testing.T, set *Set) (map[string]inventory.Facts, map[string]error) {
 	t.Helper()
 	var seen inventory.Facts
 	parts, failures := make(map[string]inventory.Facts), make(map[string]error)
@@ -110,7 +110,7 @@ func TestCatalogue(t *testing.T) {
 // With nothing to read, every collector must say that it sees nothing.
 func TestEmptyRootIsNeverSilent(t *testing.T) {
 	set := build(t, t.TempDir())
-	parts, failures := round(t, t.Context(), set)
+	parts, failures := round(t.Context(), t, set)
 	for _, entry := range set.Entries() {
 		if failures[entry.Name] == nil && len(parts[entry.Name].Gaps) == 0 && entry.Name != "engine" {
 			t.Errorf("%s sees an empty machine and reports neither an error nor a gap", entry.Name)
@@ -125,9 +125,9 @@ func TestEmptyRootIsNeverSilent(t *testing.T) {
 
 func TestSameTwice(t *testing.T) {
 	set := build(t, "testdata/host")
-	first, _ := round(t, t.Context(), set)
-	second, _ := round(t, t.Context(), set)
-	fresh, _ := round(t, t.Context(), build(t, "testdata/host"))
+	first, _ := round(t.Context(), t, set)
+	second, _ := round(t.Context(), t, set)
+	fresh, _ := round(t.Context(), t, build(t, "testdata/host"))
 	for name, part := range first {
 		if !reflect.DeepEqual(part, second[name]) {
 			t.Errorf("%s: two rounds differ:\n%+v\n%+v", name, part, second[name])
@@ -141,7 +141,7 @@ func TestSameTwice(t *testing.T) {
 func TestCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, failures := round(t, ctx, build(t, "testdata/host"))
+	_, failures := round(ctx, t, build(t, "testdata/host"))
 	for name, err := range failures {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: a cancelled context gives %v", name, err)
@@ -152,7 +152,7 @@ func TestCancelled(t *testing.T) {
 func TestNoGoroutineIsLeft(t *testing.T) {
 	before := runtime.NumGoroutine()
 	set := build(t, "/")
-	round(t, t.Context(), set)
+	round(t.Context(), t, set)
 	for range 100 {
 		if runtime.NumGoroutine() <= before {
 			return
@@ -174,7 +174,9 @@ func damages() []damage {
 	return []damage{
 		{"a directory", func(path string) error { return replace(path, func() error { return os.Mkdir(path, 0o755) }) }},
 		{"a FIFO", func(path string) error { return replace(path, func() error { return syscall.Mkfifo(path, 0o644) }) }},
-		{"a link to itself", func(path string) error { return replace(path, func() error { return os.Symlink(filepath.Base(path), path) }) }},
+		{"a link to itself", func(path string) error {
+			return replace(path, func() error { return os.Symlink(filepath.Base(path), path) })
+		}},
 		{"cut in half", func(path string) error {
 			info, err := os.Stat(path)
 			if err != nil {
@@ -211,7 +213,7 @@ func TestBadFiles(t *testing.T) {
 				if err := d.do(file); err != nil {
 					t.Fatal(err)
 				}
-				parts, _ := round(t, t.Context(), build(t, root))
+				parts, _ := round(t.Context(), t, build(t, root))
 				for name, part := range parts {
 					if bad := badText(reflect.ValueOf(part)); bad != "" {
 						t.Errorf("%s gives %q when %s is %s", name, bad, strings.TrimPrefix(file, root), d.name)

@@ -158,7 +158,8 @@ func (d documenter) query(f *inventory.Flow, store string) configs.TransferQuery
 	if f.Direction == inventory.In {
 		q.Port = f.Local.Port()
 	}
-	if p, ok := d.Process(f.Process); ok {
+	q.Program = "unknown" // "" would match a transfer for any program
+	if p, ok := d.Process(f.Process); ok && p.Executable != "" {
 		q.Program = p.Executable
 	}
 	return q

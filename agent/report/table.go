@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -160,7 +161,7 @@ func (s *Share) cells() []string {
 		share = fmt.Sprintf("%.1f to %.1f %%", 100*low, 100*high)
 	}
 	return []string{
-		fmt.Sprint(s.Free + s.NonFree + s.Unknown), fmt.Sprint(s.Free), fmt.Sprint(s.NonFree), fmt.Sprint(s.Unknown), share,
+		strconv.Itoa(s.Free + s.NonFree + s.Unknown), strconv.Itoa(s.Free), strconv.Itoa(s.NonFree), strconv.Itoa(s.Unknown), share,
 	}
 }
 
@@ -282,7 +283,7 @@ func bytes(n uint64) string {
 func (t *table) stores() {
 	rows := [][]string{{"STORE", "CLASS", "MEDIUM", "PEER", "ENCRYPTED", "HOLDERS"}}
 	for _, s := range t.Stores {
-		rows = append(rows, []string{s.ID, s.Class, s.Medium, cmp.Or(s.Peer, "none"), s.Encrypted, fmt.Sprint(len(t.HoldingsOf(s.ID)))})
+		rows = append(rows, []string{s.ID, s.Class, s.Medium, cmp.Or(s.Peer, "none"), s.Encrypted, strconv.Itoa(len(t.HoldingsOf(s.ID)))})
 	}
 	if len(t.Stores) == 0 {
 		rows = [][]string{{"none is declared: cityward policy init drafts a policy"}}

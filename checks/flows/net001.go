@@ -24,7 +24,7 @@ func NET001() finding.Rule {
 			finding.NotApplicable: "no program holds the store's data, or the data is public",
 		},
 		Remedy:   "Stop the connection, or separate the program from the data. If the exchange is lawful and wanted, record it as a [[transfer]] that names the store.",
-		Pitfalls: "Backup and indexing agents hold all that they read. A second hop (a relay, a message queue, a copied file) is seen only if its program holds the data itself. Data kept in memory after its file was closed is not seen.",
+		Pitfalls: "Backup and indexing agents hold all that they read. A second hop (a relay, a message queue, a copied file) is seen only if its program holds the data itself. A file that is opened and closed between two rounds is not seen; what was seen open counts until its program ends.",
 		Needs:    []string{inventory.KindFlows, inventory.KindHoldings, inventory.KindProcesses},
 		Stores:   true,
 		Maps: finding.Maps{

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -48,7 +49,7 @@ func TestConfinementBites(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), withoutC(t), "exec")
 	cmd.Env = append(os.Environ(), confineVariable+"=1")
 	err := cmd.Run()
-	exit, ok := err.(*exec.ExitError)
+	exit, ok := errors.AsType[*exec.ExitError](err)
 	if !ok || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGSYS {
 		t.Errorf("a confined process that executes a program ends with %v, want SIGSYS", err)
 	}

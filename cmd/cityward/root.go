@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -154,13 +155,10 @@ func terminal(w io.Writer) bool {
 func formatFlag(cmd *cobra.Command, format *string, known ...string) {
 	cmd.Flags().StringVar(format, "format", known[0], strings.Join(known, " or "))
 	cmd.PreRunE = func(*cobra.Command, []string) error {
-		for _, k := range known {
-			if *format == k {
-				return nil
-			}
+		if slices.Contains(known, *format) {
+			return nil
 		}
 		return usage(fmt.Errorf("use --format %s: %q is not known", strings.Join(known, "|"), *format))
 	}
-	//nolint:errcheck // fails only for a flag that does not exist
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(known, cobra.ShellCompDirectiveNoFileComp))
 }

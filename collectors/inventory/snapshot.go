@@ -74,11 +74,14 @@ func completeStore(store, more *DataStore) {
 // mergeCandidates keeps the last row about each directory: the room that follows
 // it to its disks repeats what the room that found it said.
 func mergeCandidates(rows []Candidate) []Candidate {
-	type key struct{ engine, path string }
+	type key struct {
+		engine, path string
+		process      Execution // two containers may use the same path
+	}
 	at := make(map[key]int)
 	var merged []Candidate
 	for _, row := range rows {
-		k := key{row.Engine, row.Path}
+		k := key{row.Engine, row.Path, row.Process}
 		if i, known := at[k]; known {
 			merged[i] = row
 			continue
