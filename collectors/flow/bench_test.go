@@ -1,10 +1,10 @@
 package flow
 
 import (
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"testing"
 
 	gopsutil "github.com/shirou/gopsutil/v3/net"
@@ -58,7 +58,7 @@ func surroundings(b *testing.B, sockets, processes int) {
 // through all descriptors; a quiet one looks only at those it knows.
 func BenchmarkSockets(b *testing.B) {
 	for _, sockets := range []int{1000, 10000} {
-		b.Run(fmt.Sprint(sockets), func(b *testing.B) {
+		b.Run(strconv.Itoa(sockets), func(b *testing.B) {
 			surroundings(b, sockets, 300)
 			h := liveHost(b)
 			processes, err := list(h)

@@ -12,6 +12,7 @@ import (
 	"reflect"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -122,7 +123,7 @@ func TestZones(t *testing.T) {
 	client.ip("addr add 10.77.0.2/24 dev cable")
 	port := netip.MustParseAddrPort(server.do("listen tcp [::]:0")).Port()
 	for _, address := range []string{"203.0.113.1", "2001:db8::1", "10.77.0.1"} {
-		client.do("connect tcp %s", net.JoinHostPort(address, fmt.Sprint(port)))
+		client.do("connect tcp %s", netip.AddrPortFrom(netip.MustParseAddr(address), port))
 		server.do("accept")
 	}
 	expires := time.Now().Add(time.Hour)
@@ -407,7 +408,7 @@ func TestThreadsStayAtHome(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if strings.Contains(home, fmt.Sprint(p.ns)) {
+	if strings.Contains(home, strconv.FormatUint(p.ns, 10)) {
 		t.Fatal("the puppet is in the test's namespace")
 	}
 	threads, err := filepath.Glob("/proc/self/task/*/ns/net")
@@ -532,7 +533,7 @@ func TestNoRightToEnter(t *testing.T) {
 	if !slices.Contains(facts.Listeners, want) {
 		t.Errorf("%+v is not among %+v", want, facts.Listeners)
 	}
-	if g := hasGap(facts, inventory.KindFlows, "no byte counts"); g == nil || !strings.Contains(g.Subject, fmt.Sprint(server.ns)) && g.Lost < 2 {
+	if g := hasGap(facts, inventory.KindFlows, "no byte counts"); g == nil || !strings.Contains(g.Subject, strconv.FormatUint(server.ns, 10)) && g.Lost < 2 {
 		t.Errorf("got %+v", facts.Gaps)
 	}
 }

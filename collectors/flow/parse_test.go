@@ -34,7 +34,7 @@ func message(kind, flags uint16, payload []byte) []byte {
 }
 
 // inetMessage lays out a struct inet_diag_msg.
-func inetMessage(family, state uint8, local, remote string, inode uint32, attributes ...[]byte) []byte {
+func inetMessage(family, state uint8, local, remote string, attributes ...[]byte) []byte {
 	m := make([]byte, sizeInetMessage)
 	m[0], m[1] = family, state
 	for at, text := range map[int]string{0: local, 1: remote} {
@@ -44,7 +44,7 @@ func inetMessage(family, state uint8, local, remote string, inode uint32, attrib
 	}
 	binary.NativeEndian.PutUint32(m[44:], 7)
 	binary.NativeEndian.PutUint32(m[48:], 1)
-	binary.NativeEndian.PutUint32(m[68:], inode)
+	binary.NativeEndian.PutUint32(m[68:], 9)
 	return append(m, slices.Concat(attributes...)...)
 }
 
@@ -66,12 +66,12 @@ func TestParseInet(t *testing.T) {
 		data []byte
 		want socket
 	}{
-		{"IPv4", inetMessage(unix.AF_INET, stateEstablished, "10.77.0.1:443", "203.0.113.5:50000", 9), socket{state: 1, local: at("10.77.0.1:443"), remote: at("203.0.113.5:50000"), inode: 9, cookie: cookie}},
-		{"IPv6", inetMessage(unix.AF_INET6, stateSynSent, "[2001:db8::1]:1", "[2001:db8::2]:2", 9), socket{state: 2, local: at("[2001:db8::1]:1"), remote: at("[2001:db8::2]:2"), inode: 9, cookie: cookie}},
-		{"mapped", inetMessage(unix.AF_INET6, 1, "[::ffff:10.77.0.1]:1", "[::ffff:10.77.0.2]:2", 9), socket{state: 1, local: at("10.77.0.1:1"), remote: at("10.77.0.2:2"), inode: 9, cookie: cookie}},
-		{"IPv6 only", inetMessage(unix.AF_INET6, stateListen, "[::]:1", "[::]:0", 9, attribute(inetDiagV6Only, []byte{1})), socket{state: 10, v6only: true, local: at("[::]:1"), remote: at("[::]:0"), inode: 9, cookie: cookie}},
+		{"IPv4", inetMessage(unix.AF_INET, stateEstablished, "10.77.0.1:443", "203.0.113.5:50000"), socket{state: 1, local: at("10.77.0.1:443"), remote: at("203.0.113.5:50000"), inode: 9, cookie: cookie}},
+		{"IPv6", inetMessage(unix.AF_INET6, stateSynSent, "[2001:db8::1]:1", "[2001:db8::2]:2"), socket{state: 2, local: at("[2001:db8::1]:1"), remote: at("[2001:db8::2]:2"), inode: 9, cookie: cookie}},
+		{"mapped", inetMessage(unix.AF_INET6, 1, "[::ffff:10.77.0.1]:1", "[::ffff:10.77.0.2]:2"), socket{state: 1, local: at("10.77.0.1:1"), remote: at("10.77.0.2:2"), inode: 9, cookie: cookie}},
+		{"IPv6 only", inetMessage(unix.AF_INET6, stateListen, "[::]:1", "[::]:0", attribute(inetDiagV6Only, []byte{1})), socket{state: 10, v6only: true, local: at("[::]:1"), remote: at("[::]:0"), inode: 9, cookie: cookie}},
 		{
-			"bytes", inetMessage(unix.AF_INET, 1, "10.77.0.1:1", "10.77.0.2:2", 9, attribute(15, []byte{1, 2, 3}), attribute(inetDiagInfo, tcpInfo(256, 1001, 50, 1500, 500))),
+			"bytes", inetMessage(unix.AF_INET, 1, "10.77.0.1:1", "10.77.0.2:2", attribute(15, []byte{1, 2, 3}), attribute(inetDiagInfo, tcpInfo(256, 1001, 50, 1500, 500))),
 			socket{state: 1, local: at("10.77.0.1:1"), remote: at("10.77.0.2:2"), inode: 9, cookie: cookie, sent: 1000, received: 50},
 		},
 	}
@@ -82,7 +82,7 @@ func TestParseInet(t *testing.T) {
 			}
 		})
 	}
-	whole := inetMessage(unix.AF_INET, 1, "10.77.0.1:1", "10.77.0.2:2", 9, attribute(inetDiagInfo, make([]byte, 8)))
+	whole := inetMessage(unix.AF_INET, 1, "10.77.0.1:1", "10.77.0.2:2", attribute(inetDiagInfo, make([]byte, 8)))
 	for _, bad := range [][]byte{nil, whole[:10], whole[:sizeInetMessage+6], append([]byte{99}, whole[1:]...)} {
 		if got, err := parseInet(bad); err == nil {
 			t.Errorf("%v: got %+v", bad, got)
@@ -144,7 +144,7 @@ func TestMessages(t *testing.T) {
 }
 
 func FuzzNetlink(f *testing.F) {
-	f.Add(slices.Concat(message(20, 2, inetMessage(unix.AF_INET, 1, "10.77.0.1:1", "10.77.0.2:2", 9, attribute(inetDiagInfo, tcpInfo(256, 1, 2, 3, 4)))), message(unix.NLMSG_DONE, 2, make([]byte, 4))))
+	f.Add(slices.Concat(message(20, 2, inetMessage(unix.AF_INET, 1, "10.77.0.1:1", "10.77.0.2:2", attribute(inetDiagInfo, tcpInfo(256, 1, 2, 3, 4)))), message(unix.NLMSG_DONE, 2, make([]byte, 4))))
 	f.Add(message(20, 2, unixMessage(unix.SOCK_STREAM, stateListen, 5, attribute(unixDiagName, []byte("/run/x")), attribute(unixDiagVFS, make([]byte, 8)))))
 	f.Add(message(20, 2, slices.Concat(make([]byte, unix.SizeofIfAddrmsg), attribute(unix.IFA_LOCAL, []byte{10, 77, 0, 1}))))
 	f.Fuzz(func(t *testing.T, data []byte) {

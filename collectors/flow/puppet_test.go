@@ -135,7 +135,7 @@ func (p *hands) do(words []string) (string, error) {
 		p.conns = append(p.conns, c)
 		return c.LocalAddr().String(), nil
 	case "attempt":
-		go net.Dial(words[1], words[2])
+		go func() { _, _ = net.Dial(words[1], words[2]) }()
 		time.Sleep(100 * time.Millisecond)
 	case "accept":
 		c, err := p.listener.Accept()

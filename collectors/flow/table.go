@@ -258,11 +258,11 @@ func newListeners(sockets []socket) listeners {
 func (l listeners) find(s *socket) (*socket, bool) {
 	var wild *socket
 	for _, w := range l[listenerKey{s.protocol, s.local.Port()}] {
-		own, any := s.local.Addr(), w.local.Addr()
+		at, served := s.local.Addr(), w.local.Addr()
 		switch {
-		case any == own:
+		case served == at:
 			return w, true
-		case any.IsUnspecified() && (any.Is4() == own.Is4() || any.Is6() && !w.v6only):
+		case served.IsUnspecified() && (served.Is4() == at.Is4() || served.Is6() && !w.v6only):
 			wild = w
 		}
 	}

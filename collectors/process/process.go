@@ -144,7 +144,7 @@ func (r *round) read(pid int) (inventory.Process, bool) {
 		Kernel: stat.Kernel(),
 	}
 	if !r.boot.IsZero() {
-		p.Started = r.boot.Add(time.Duration(stat.Start) * (time.Second / ticks))
+		p.Started = r.boot.Add(time.Duration(min(stat.Start, 1<<39)) * (time.Second / ticks)) // 174 years; no overflow
 	}
 	if p.Kernel {
 		r.kernel = true
