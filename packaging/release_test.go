@@ -13,6 +13,7 @@ import (
 
 // release is the part of goreleaser.yaml that names our files.
 type release struct {
+	Before struct{ Hooks []string }
 	Builds []struct {
 		Main    string
 		Flags   []string
@@ -32,6 +33,7 @@ func repository(t *testing.T) string {
 	return dir
 }
 
+// readRelease reads goreleaser.yaml and makes what it wants made beforehand.
 func readRelease(t *testing.T) release {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(repository(t), "goreleaser.yaml"))
@@ -45,6 +47,13 @@ func readRelease(t *testing.T) release {
 	if len(r.Builds) == 0 || len(r.Archives) == 0 || len(r.NFPMs) == 0 {
 		t.Fatalf("goreleaser.yaml has %d builds, %d archives, %d nfpms: want one of each at least",
 			len(r.Builds), len(r.Archives), len(r.NFPMs))
+	}
+	for _, hook := range r.Before.Hooks {
+		cmd := exec.CommandContext(t.Context(), "sh", "-c", hook)
+		cmd.Dir = repository(t)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", hook, err, out)
+		}
 	}
 	return r
 }
