@@ -240,7 +240,7 @@ func port(v value) (uint16, bool) {
 		v.fail("%d is no port, want 1 to 65535", n)
 		return 0, false
 	}
-	return uint16(n), ok //nolint:gosec // in range
+	return uint16(n), ok
 }
 
 // share reads a number from 0 to 1.

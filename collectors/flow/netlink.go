@@ -44,7 +44,7 @@ func (l *link) close() { unix.Close(l.fd) }
 // not keep it.
 func (l *link) dump(ctx context.Context, kind uint16, request []byte, each func(payload []byte) error) error {
 	message := make([]byte, unix.SizeofNlMsghdr, unix.SizeofNlMsghdr+len(request))
-	binary.NativeEndian.PutUint32(message[0:], uint32(cap(message))) //nolint:gosec // requests are a few dozen bytes
+	binary.NativeEndian.PutUint32(message[0:], uint32(cap(message)))
 	binary.NativeEndian.PutUint16(message[4:], kind)
 	binary.NativeEndian.PutUint16(message[6:], unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
 	message = append(message, request...)
