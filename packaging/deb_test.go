@@ -1,9 +1,12 @@
 package packaging_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -22,6 +25,7 @@ func TestDebianPackageLife(t *testing.T) {
 	m.answers(t)
 	m.confined(t)
 	m.owns(t)
+	m.seesLikeRoot(t)
 	m.reloads(t)
 	m.restartsAfterKill(t)
 	m.upgrades(t)
@@ -81,6 +85,37 @@ func (m *machine) owns(t *testing.T) {
 	} {
 		if got := m.run(t, "stat", "--format=%F %U:%G %a", path); got != want {
 			t.Errorf("%s is %s, want %s", path, got, want)
+		}
+	}
+}
+
+// seesLikeRoot: what is taken from the agent blinds it to nothing that root sees.
+func (m *machine) seesLikeRoot(t *testing.T) {
+	t.Helper()
+	m.run(t, "cityward", "scan", "--format=json", "--output=/root/scan.json")
+	text, err := os.ReadFile(filepath.Join(m.root, "/root/scan.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var scan struct{ Gaps []struct{ Kind string } }
+	if err := json.Unmarshal(text, &scan); err != nil {
+		t.Fatal(err)
+	}
+	root := make(map[string]int)
+	for _, gap := range scan.Gaps {
+		root[gap.Kind]++
+	}
+	_, page, err := m.get("/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gaps := regexp.MustCompile(`(?m)^cityward_gaps\{kind="(.+)"\} (\d+)$`).FindAllStringSubmatch(page, -1)
+	if len(gaps) == 0 {
+		t.Fatalf("no cityward_gaps in:\n%s", page)
+	}
+	for _, gap := range gaps {
+		if kind, count := gap[1], gap[2]; count != strconv.Itoa(root[kind]) {
+			t.Errorf("the service has %s gaps in %s, root has %d", count, kind, root[kind])
 		}
 	}
 }
