@@ -289,12 +289,12 @@ func (t *table) stores() {
 		rows = [][]string{{"none is declared: cityward policy init drafts a policy"}}
 	}
 	t.rows("DATA STORES", rows)
-	if len(t.Candidates) == 0 {
-		return
-	}
-	rows = [][]string{{"ENGINE", "DIRECTORY", "FOUND BY"}}
+	rows = [][]string{{"ENGINE", "DIRECTORY", "MEDIUM", "ENCRYPTED", "FOUND BY"}}
 	for _, c := range t.Candidates {
-		rows = append(rows, []string{c.Engine, c.Path, c.Reason})
+		rows = append(rows, []string{c.Engine, c.Path, cmp.Or(c.Storage.Medium, "unknown"), cmp.Or(c.Storage.Encrypted, "unknown"), c.Reason})
+	}
+	if len(t.Candidates) == 0 {
+		rows = [][]string{{"no known data engine runs here"}}
 	}
 	t.rows("CANDIDATES FOR DATA STORES", rows)
 }
@@ -372,7 +372,11 @@ func (t *table) unseen() {
 		if g.Lost > 0 {
 			lost = fmt.Sprintf("(%d)", g.Lost)
 		}
-		rows = append(rows, []string{g.Kind, strings.TrimSpace(strings.Join([]string{g.Reason, lost, g.Subject}, " "))})
+		subject := g.Subject
+		if subject == g.Kind {
+			subject = ""
+		}
+		rows = append(rows, []string{g.Kind, strings.Join(strings.Fields(g.Reason+" "+lost+" "+subject), " ")})
 	}
 	if len(rows) == 0 {
 		rows = [][]string{{"nothing: all that was looked at could be seen"}}
