@@ -1,6 +1,5 @@
 # make help lists the targets. Tools are pinned in packaging/tools/go.mod.
 
-tool := go tool -modfile=packaging/tools/go.mod
 goreleaser := go run github.com/goreleaser/goreleaser/v2@v2.15.0
 
 .PHONY: help build run test lint race bench fuzz release-snapshot
@@ -13,7 +12,7 @@ build: ## bin/cityward, static
 
 run: build ## look at this machine, then serve what is seen on loopback
 	bin/cityward scan
-	@echo 'Serving on http://127.0.0.1:19777/metrics until Ctrl-C'
+	@echo 'Serving until Ctrl-C; unless a configuration says otherwise on http://127.0.0.1:19777/metrics'
 	bin/cityward run
 
 test: ## install what the tests need (as root), lint, run every test

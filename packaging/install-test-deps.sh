@@ -1,6 +1,7 @@
 #!/bin/sh
-# Installs from Debian's packages what the tests drive as real components. Starts
-# none of them. Without root it only says what is missing.
+# Installs from Debian's packages what the tests drive as real components, and starts
+# none of them; where systemd runs they are enabled for the next boot. Without root
+# it only says what is missing.
 set -eu
 
 packages='iproute2 lintian mmdebstrap nftables prometheus prometheus-alertmanager shellcheck systemd systemd-container'
