@@ -19,15 +19,11 @@ func TestWithoutRoot(t *testing.T) {
 		}
 		t.Skip("needs root, to become another user")
 	}
-	dir, err := os.MkdirTemp("/tmp", "cityward-unprivileged-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := t.TempDir()
 	store := filepath.Join(dir, "store")
 	config := filepath.Join(dir, "cityward.toml")
 	text := "[city]\nnetworks = [\"10.77.0.0/16\"]\n[[data_store]]\nid = \"store\"\nclass = \"citizen\"\npaths = [\"" + store + "\"]\n"
-	for _, err := range []error{os.Chmod(dir, 0o755), os.Mkdir(store, 0o700), os.WriteFile(config, []byte(text), 0o644)} {
+	for _, err := range []error{os.Chmod(filepath.Dir(dir), 0o755), os.Chmod(dir, 0o755), os.Mkdir(store, 0o700), os.WriteFile(config, []byte(text), 0o644)} {
 		if err != nil {
 			t.Fatal(err)
 		}
