@@ -97,6 +97,7 @@ func freedomTrials() map[string][]trial {
 			{"all owned", running(inventory.Process{Executable: "/usr/bin/owned"}), city(), only("", finding.Pass), nil},
 			{"owned in a unit's own file tree", running(inventory.Process{Executable: "/usr/bin/owned", MountNS: 9}), city(), only("", finding.Pass), nil},
 			{"local program", running(inventory.Process{Executable: "/opt/city/portal"}), city(), only("", finding.Pass), nil},
+			{"a local program's path, borrowed", running(inventory.Process{Executable: "/opt/city/portal", MountNS: 9, Foreign: true}), city(), only("/opt/city/portal", finding.Unknown), nil},
 			{"from memory", running(inventory.Process{Executable: "/memfd:x", Memory: true, Name: "x"}), city(), only("/memfd:x", finding.Fail), nil},
 			{"deleted", running(inventory.Process{Executable: "/opt/x", Deleted: true}), city(), only("/opt/x", finding.Fail), nil},
 			{"upgraded", running(inventory.Process{Executable: "/usr/bin/owned", Deleted: true}), city(), only("/usr/bin/owned", finding.Review), nil},

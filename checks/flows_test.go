@@ -106,6 +106,14 @@ func flowTrials() map[string][]trial {
 				approving(transfer()), only("registry → 198.51.100.1:443", finding.Fail), nil,
 			},
 			{
+				"approved for the program whose path it borrows",
+				plus(holding(out(13, "198.51.100.1:443", inventory.Approved)), inventory.Facts{
+					Processes: []inventory.Process{{ID: execution(13), Executable: "/usr/bin/java", MountNS: 9, UserNS: 9, Foreign: true}},
+					Holdings:  []inventory.Holding{{Store: "registry", Process: execution(13)}},
+				}),
+				approving(transfer()), only("registry → 198.51.100.1:443", finding.Fail), nil,
+			},
+			{
 				"connection of no known program", holding(inventory.Flow{Direction: inventory.Out, Protocol: "udp", Remote: netip.MustParseAddrPort("203.0.113.7:53"), Sent: 1, Connections: 1}),
 				city(), only("registry", finding.Unknown), nil,
 			},

@@ -55,8 +55,11 @@ func covering(s *inventory.Snapshot, p *configs.Policy, f *inventory.Flow, store
 // or by words that no transfer has.
 func program(s *inventory.Snapshot, id inventory.Execution) string {
 	process, ok := s.Process(id)
-	if !ok {
+	switch {
+	case !ok:
 		return unknown
+	case process.Foreign:
+		return process.Executable + " of a file tree of its own"
 	}
 	return cmp.Or(process.Executable, process.Program(), unknown)
 }

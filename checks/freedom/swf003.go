@@ -97,7 +97,7 @@ func trace(s *inventory.Snapshot, p *configs.Policy, process *inventory.Process,
 		return origin{finding.Unknown, "runs in a container, whose packages are not read"}
 	case process.Deleted:
 		return origin{finding.Fail, "runs from a file that was deleted"}
-	case slices.Contains(p.Software.LocalPrograms, process.Executable):
+	case slices.Contains(p.Software.LocalPrograms, process.Executable) && !process.Foreign:
 		return origin{finding.Pass, ""}
 	case anyonesDirectory(process.Executable):
 		return origin{finding.Fail, "runs from a directory that users may write to"}

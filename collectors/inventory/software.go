@@ -31,6 +31,7 @@ type Process struct {
 	File       FileID   // of the executable
 	Deleted    bool     // the executable's file was removed or replaced after the start
 	Memory     bool     // it runs from memory (memfd), from no file
+	Foreign    bool     // Executable is its own word: in its user namespace it may mount what it likes, and this machine has another file there
 	Arguments  []string `json:"-"` // bounded; may hold secrets, so never shown
 	UID        int      // effective; -1 unknown
 	User       string   // its name, or the number where there is none

@@ -36,6 +36,8 @@ func TestMain(m *testing.M) {
 	case "wait":
 		fmt.Println("ready")
 		_, _ = io.Copy(io.Discard, os.Stdin)
+	case "disguised":
+		disguise()
 	case "headless":
 		loseFirstThread()
 	case "hidepid":
@@ -45,6 +47,17 @@ func TestMain(m *testing.M) {
 	case "collect":
 		collectChild("none", os.Getuid())
 	}
+}
+
+// disguise runs the rest of its life under another program's path, as any user
+// may in a user namespace.
+func disguise() {
+	err := unix.Mount(os.Args[1], os.Args[2], "", unix.MS_BIND, "")
+	if err == nil {
+		err = unix.Exec(os.Args[2], os.Args[:1], []string{childMode + "=wait"})
+	}
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
 }
 
 // loseFirstThread ends the first thread of this process and goes on in others.
@@ -148,7 +161,13 @@ func needRoot(t *testing.T) {
 // start runs a child until the end of the test.
 func start(t *testing.T, mode, executable string, args ...string) int {
 	t.Helper()
+	return startWith(t, func(*exec.Cmd) {}, mode, executable, args...)
+}
+
+func startWith(t *testing.T, change func(*exec.Cmd), mode, executable string, args ...string) int {
+	t.Helper()
 	cmd := exec.Command(executable, args...)
+	change(cmd)
 	cmd.Args[0] = "subject"
 	cmd.Env = []string{childMode + "=" + mode}
 	cmd.Stderr = os.Stderr
@@ -272,6 +291,28 @@ func TestDeletedExecutables(t *testing.T) {
 		if p := find(t, facts, pids[i]); p.Executable != path || !p.Deleted || p.Memory || p.File.Inode == 0 {
 			t.Errorf("after: got %q, deleted %v, file %v", p.Executable, p.Deleted, p.File)
 		}
+	}
+}
+
+func TestBorrowedPaths(t *testing.T) {
+	needRoot(t) // not every system lets others make user namespaces
+	self, other := copySelf(t, "self"), copySelf(t, "other")
+	own := func(cmd *exec.Cmd) {
+		cmd.SysProcAttr = &syscall.SysProcAttr{
+			Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
+			UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
+		}
+	}
+	plain, disguised := startWith(t, own, "wait", self), startWith(t, own, "disguised", self, self, other)
+	facts := collect(t, live(t))
+	if p := find(t, facts, plain); p.Executable != self || p.Foreign {
+		t.Errorf("under its own path: got %q, foreign %v", p.Executable, p.Foreign)
+	}
+	if p := find(t, facts, disguised); p.Executable != other || !p.Foreign {
+		t.Errorf("under another's path: got %q, foreign %v", p.Executable, p.Foreign)
+	}
+	if p := find(t, facts, os.Getpid()); p.Foreign {
+		t.Error("the test itself is taken for foreign")
 	}
 }
 

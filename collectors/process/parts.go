@@ -151,3 +151,21 @@ func (r *round) completeNetworks(processes []inventory.Process) {
 		}
 	}
 }
+
+// markForeign finds the programs whose path is not to be believed. Whoever has a
+// user namespace of his own, which any user may make, may mount his program over
+// any other, and the kernel gives the path as it is in there.
+func (r *round) markForeign(processes []inventory.Process) {
+	var home uint64
+	for i := range processes {
+		p := &processes[i]
+		if p.ID.PID == 1 {
+			home = p.UserNS
+		}
+		if p.Kernel || p.Executable == "" || p.UserNS != 0 && p.UserNS == home {
+			continue
+		}
+		st, err := r.host.Stat(p.Executable)
+		p.Foreign = err != nil || p.File != inventory.FileID{Device: st.Dev, Inode: st.Ino}
+	}
+}

@@ -111,6 +111,7 @@ func (c *Collector) Collect(ctx context.Context, _ *inventory.Facts) (inventory.
 	}
 	if c.host.Live() {
 		r.completeNetworks(facts.Processes)
+		r.markForeign(facts.Processes)
 	}
 	c.known = r.images
 	facts.Gaps = append(facts.Gaps, r.gaps(pids)...)
