@@ -77,7 +77,7 @@ func bootDebian(t *testing.T) *machine {
 func boot(t *testing.T, root string) (*machine, error) {
 	t.Helper()
 	var console bytes.Buffer
-	spawn := exec.Command("systemd-nspawn", "-q", "-D", root, "--boot", "--register=no", "--keep-unit",
+	spawn := exec.Command("systemd-nspawn", "-q", "-D", root, "--boot", "--register=no", "--keep-unit", "--link-journal=no",
 		"--private-network", "--console=pipe")
 	spawn.Stdout, spawn.Stderr = &console, &console
 	if err := spawn.Start(); err != nil {
