@@ -56,10 +56,11 @@ type walk struct {
 	gap      string // why not all was seen; "" all was
 }
 
-// state tells whether a directory itself changed.
+// state tells whether a directory itself changed, or who may come to it.
 type state struct {
-	inode   uint64
-	changed int64 // status change time in nanoseconds
+	inode     uint64
+	changed   int64 // status change time in nanoseconds
+	reachable bool
 }
 
 // New returns a collector for the declared stores.
@@ -137,13 +138,13 @@ func (c *Collector) walk(ctx context.Context, dir string) (walk, error) {
 	if err != nil {
 		return walk{}, err
 	}
-	w := walk{when: c.host.Now(), top: state{st.Ino, st.Ctim.Nano()}}
-	if before, ok := c.walks[dir]; ok && before.top == w.top && w.when.Sub(before.when) < renewal {
-		return before, nil
-	}
 	reachable, err := c.reachable(dir)
 	if err != nil {
 		return walk{}, err
+	}
+	w := walk{when: c.host.Now(), top: state{st.Ino, st.Ctim.Nano(), reachable}}
+	if before, ok := c.walks[dir]; ok && before.top == w.top && w.when.Sub(before.when) < renewal {
+		return before, nil
 	}
 	if !reachable {
 		w.examined = 1

@@ -195,4 +195,12 @@ func TestWalksAreRemembered(t *testing.T) {
 	if n := exposed(); n != 2 {
 		t.Errorf("%d exposed after the top changed, want 2", n)
 	}
+	open("srv", 0o700)
+	if n := exposed(); n != 0 {
+		t.Errorf("%d exposed below a closed directory", n)
+	}
+	open("srv", 0o755)
+	if n := exposed(); n != 2 {
+		t.Errorf("%d exposed after a directory above was opened, want 2", n)
+	}
 }
