@@ -13,10 +13,6 @@ import (
 
 func hardwareTrials() map[string][]trial {
 	machine := func(m *inventory.Machine) inventory.Facts { return inventory.Facts{Machine: m} }
-	read := func(m *inventory.Machine) *inventory.Machine {
-		m.RegisterRead = true
-		return m
-	}
 	container := bare()
 	container.Virtualization, container.Container = "docker", "docker"
 	return map[string][]trial{"HWC-001": {
@@ -28,9 +24,9 @@ func hardwareTrials() map[string][]trial {
 		{"registered cloud", machine(registered(cloud())), city(), only("", finding.Review), nil},
 		{"registered guest of software that a city may run", machine(registered(selfHosted())), city(), only("", finding.Pass), nil},
 		{"guest of software that a city may run", machine(selfHosted()), city(), only("", finding.Unknown), nil},
-		{"physical, not in the register", machine(read(bare())), city(), only("", finding.Review), nil},
+		{"physical, not in the register", machine(unlisted(bare())), city(), only("", finding.Review), nil},
 		{"some guest", machine(guest()), city(), only("", finding.Unknown), nil},
-		{"some guest, not in the register", machine(read(guest())), city(), only("", finding.Unknown), nil},
+		{"some guest, not in the register", machine(unlisted(guest())), city(), only("", finding.Unknown), nil},
 		{"no firmware tables", machine(&inventory.Machine{Virtualization: "none"}), city(), only("", finding.Unknown), nil},
 		{"hypervisor not ruled out", machine(&inventory.Machine{DMI: true, Vendor: "Dell Inc."}), city(), only("", finding.Unknown), nil},
 		{"machine not known", machine(nil), city(), only("", finding.Unknown), nil},

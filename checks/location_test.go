@@ -38,6 +38,12 @@ func registered(m *inventory.Machine) *inventory.Machine {
 	return m
 }
 
+// unlisted is a machine that was looked for in the register.
+func unlisted(m *inventory.Machine) *inventory.Machine {
+	m.RegisterRead = true
+	return m
+}
+
 // onDisk is a machine whose store ends on one disk.
 func onDisk(m *inventory.Machine, medium string, disks ...inventory.Disk) inventory.Facts {
 	return inventory.Facts{Machine: m, Stores: []inventory.DataStore{{
@@ -71,6 +77,7 @@ func locationTrials() map[string][]trial {
 	return map[string][]trial{
 		"DAT-001": {
 			{"fixed disk of a physical machine", disk, city(), only("registry", finding.Pass), nil},
+			{"fixed disk of a physical machine that is not in the register", onDisk(unlisted(bare()), local, sata), city(), only("registry", finding.Review), nil},
 			{"virtual disk of a registered guest", onDisk(registered(guest()), local, virtio), city(), only("registry", finding.Pass), nil},
 			{"virtual disk of some guest", onDisk(guest(), local, virtio), city(), only("registry", finding.Unknown), nil},
 			{"passed-through disk of some guest", onDisk(guest(), local, sata), city(), only("registry", finding.Unknown), nil},
@@ -118,6 +125,8 @@ func locationTrials() map[string][]trial {
 		},
 		"DAT-002": {
 			{"local disk", disk, city(), only("registry", finding.NotApplicable), nil},
+			{"missing", onDisk(bare(), inventory.MediumMissing), city(), only("registry", finding.Unknown), nil},
+			{"services alone", inventory.Facts{Machine: bare(), Stores: []inventory.DataStore{{ID: "registry"}}}, city(), only("registry", finding.Unknown), nil},
 			{"local disk, and a gap", plus(disk, inventory.Facts{Gaps: gap(inventory.KindStorage, "registry")}), city(), only("registry", finding.Unknown), nil},
 			{"city server", mounted("cifs", "10.77.0.9", inventory.City), city(), only("registry", finding.Pass), nil},
 			{"outside server", mounted("nfs4", "203.0.113.9", inventory.Outside), city(), only("registry", finding.Fail), nil},

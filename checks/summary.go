@@ -1,10 +1,6 @@
 package checks
 
-import (
-	"slices"
-
-	"cityward/checks/finding"
-)
+import "cityward/checks/finding"
 
 // Result is what one check comes to on this machine: its worst finding. Its
 // severity is the rule's, so that it may be a label.
@@ -42,9 +38,8 @@ func Summary(catalogue []Check, findings []finding.Finding) []Result {
 // weight orders findings within a check: by verdict, where a waived failure
 // comes just below an unknown.
 func weight(f *finding.Finding) int {
-	w := 2 * slices.Index(finding.Verdicts(), f.Verdict)
 	if f.Verdict == finding.Fail && f.Disposition == finding.Waived {
-		w = 2*slices.Index(finding.Verdicts(), finding.Unknown) - 1
+		return 2*finding.Unknown.Weight() - 1
 	}
-	return w
+	return 2 * f.Verdict.Weight()
 }

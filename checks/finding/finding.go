@@ -5,6 +5,7 @@ package finding
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -25,6 +26,10 @@ const (
 // Verdicts lists all of them, the best first: each outweighs those before it in
 // a summary.
 func Verdicts() []Verdict { return []Verdict{NotApplicable, Pass, Review, Unknown, Fail} }
+
+// Weight orders verdicts as [Verdicts] does: the heaviest stands for all where
+// one answer must do.
+func (v Verdict) Weight() int { return slices.Index(Verdicts(), v) }
 
 // String gives the word used in JSON.
 func (v Verdict) String() string {

@@ -200,14 +200,13 @@ func (l *ledger) findings(s *inventory.Snapshot, p *configs.Policy, rest string)
 	var found []finding.Finding
 	var unlisted finding.Finding
 	var sent uint64
-	order := finding.Verdicts()
 	for i := range heaviest {
 		f := heaviest[i].finding(s, p)
 		if i < most {
 			found = append(found, f)
 			continue
 		}
-		if i == most || slices.Index(order, f.Verdict) > slices.Index(order, unlisted.Verdict) {
+		if i == most || f.Verdict.Weight() > unlisted.Verdict.Weight() {
 			unlisted = f
 		}
 		sent += heaviest[i].sent

@@ -93,7 +93,6 @@ func judgeServices(s *inventory.Snapshot, p *configs.Policy, store *configs.Data
 // may listen on one socket, and network namespaces have addresses of their own.
 // The worst verdict stays.
 func dedupe(found []finding.Finding) []finding.Finding {
-	order := finding.Verdicts()
 	at := make(map[string]int)
 	var kept []finding.Finding
 	for _, f := range found {
@@ -102,7 +101,7 @@ func dedupe(found []finding.Finding) []finding.Finding {
 		case !known:
 			at[f.Subject] = len(kept)
 			kept = append(kept, f)
-		case slices.Index(order, f.Verdict) > slices.Index(order, kept[i].Verdict):
+		case f.Verdict.Weight() > kept[i].Verdict.Weight():
 			kept[i] = f
 		}
 	}

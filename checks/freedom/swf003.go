@@ -137,15 +137,11 @@ func addProcess(programs map[string]*finding.Finding, subject string, process *i
 		}}
 		programs[subject] = f
 	}
-	if worse(o.verdict, f.Verdict) {
+	if o.verdict.Weight() > f.Verdict.Weight() {
 		f.Verdict, f.Reason = o.verdict, o.reason
 	}
 	count, _ := f.Facts["processes"].(int)
 	f.Facts["processes"] = count + 1
-}
-
-func worse(a, b finding.Verdict) bool {
-	return slices.Index(finding.Verdicts(), a) > slices.Index(finding.Verdicts(), b)
 }
 
 // most is how many programs are listed one by one.
@@ -158,9 +154,8 @@ func bounded(programs map[string]*finding.Finding) []finding.Finding {
 	for _, f := range programs {
 		found = append(found, *f)
 	}
-	order := finding.Verdicts()
 	slices.SortFunc(found, func(a, b finding.Finding) int {
-		return cmp.Or(cmp.Compare(slices.Index(order, b.Verdict), slices.Index(order, a.Verdict)), cmp.Compare(a.Subject, b.Subject))
+		return cmp.Or(cmp.Compare(b.Verdict.Weight(), a.Verdict.Weight()), cmp.Compare(a.Subject, b.Subject))
 	})
 	if len(found) <= most {
 		return found

@@ -2,6 +2,7 @@ package location
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"cityward/checks/finding"
@@ -19,7 +20,7 @@ func DAT001() finding.Rule {
 		Decides: finding.Decides{
 			finding.Pass:          "every directory of the store ends on fixed disks of a machine that is the city's, or on a server in the city's networks",
 			finding.Fail:          "a directory ends on a removable or remote disk, on a server outside the city, on a recognised provider's machine, or is missing while the store's service runs",
-			finding.Review:        "whose the server or the machine is cannot be told from the policy as it stands",
+			finding.Review:        "whose the server or the machine is cannot be told from the policy or the asset register as they stand",
 			finding.Unknown:       "a directory is missing, cannot be followed down to a disk, or ends on a virtual disk or on a machine that is not known to be the city's",
 			finding.NotApplicable: "the store's data is public",
 		},
@@ -37,7 +38,7 @@ func DAT001() finding.Rule {
 func JudgeDAT001(s *inventory.Snapshot, p *configs.Policy) []finding.Finding {
 	return eachStore(s, p, func(store *inventory.DataStore) finding.Finding {
 		if len(store.Paths) == 0 {
-			return finding.Finding{Reason: "the store is declared by its services alone: where its files lie is not known"}
+			return finding.Finding{Reason: servicesAlone}
 		}
 		var parts []part
 		for i := range store.Paths {
@@ -67,7 +68,7 @@ func judgePath(s *inventory.Snapshot, p *configs.Policy, store *inventory.DataSt
 		if inUse(s, store) {
 			return finding.Fail, "missing, though the store's service runs: its files lie elsewhere"
 		}
-		return finding.Unknown, "missing"
+		return finding.Unknown, "the directory is missing"
 	case inventory.MediumLocal:
 		return judgeDisks(s.Machine, path)
 	}
@@ -77,11 +78,10 @@ func judgePath(s *inventory.Snapshot, p *configs.Policy, store *inventory.DataSt
 // judgeDisks judges local disks, which are the city's if the machine is.
 func judgeDisks(m *inventory.Machine, path *inventory.StorePath) (finding.Verdict, string) {
 	on := "on " + disks(path)
-	for _, disk := range path.Disks {
-		if disk.Remote || disk.Removable {
-			return finding.Fail, on
-		}
+	if slices.ContainsFunc(path.Disks, func(d inventory.Disk) bool { return d.Remote || d.Removable }) {
+		return finding.Fail, on + ", of which one is removable or remote"
 	}
+	virtual := slices.ContainsFunc(path.Disks, func(d inventory.Disk) bool { return d.Virtual })
 	switch {
 	case len(path.Disks) == 0:
 		return finding.Unknown, "could not be followed down to a disk"
@@ -93,21 +93,14 @@ func judgeDisks(m *inventory.Machine, path *inventory.StorePath) (finding.Verdic
 		return finding.Fail, fmt.Sprintf("%s of a machine of %s", on, m.PlatformName)
 	case m.Registered:
 		return finding.Pass, on + " of a machine in the asset register"
-	case virtual(path):
+	case virtual:
 		return finding.Unknown, on + ": a virtual disk, and the asset register does not list this guest"
+	case m.Bare() && m.RegisterRead:
+		return finding.Review, on + " of a physical machine that the asset register does not list: it may be rented"
 	case m.Bare():
-		return finding.Pass, on
+		return finding.Pass, on + " of a physical machine"
 	}
 	return finding.Unknown, on + " of a machine that is not known to be the city's"
-}
-
-func virtual(path *inventory.StorePath) bool {
-	for _, disk := range path.Disks {
-		if disk.Virtual {
-			return true
-		}
-	}
-	return false
 }
 
 // disks names a path's disks with the way they are attached.

@@ -21,7 +21,7 @@ func DAT002() finding.Rule {
 			finding.Pass:          "the server of every network file system below the store is in the city's networks",
 			finding.Fail:          "a server is outside the city's networks, or the file system keeps its files in an object store or a cloud service",
 			finding.Review:        "the policy names no network of the city, or the server is in the network of an approved transfer",
-			finding.Unknown:       "the address of a server is not known, or what a FUSE file system keeps its files on",
+			finding.Unknown:       "the address of a server is not known, or what a FUSE file system keeps its files on; a directory is missing or none is declared",
 			finding.NotApplicable: "the store has no directory on a network file system, or its data is public",
 		},
 		Remedy:   "Unmount the file system and bring the data to a server of the city. If the server is the city's, list its network ([city] networks).",
@@ -35,14 +35,19 @@ func DAT002() finding.Rule {
 // JudgeDAT002 gives one finding a store.
 func JudgeDAT002(s *inventory.Snapshot, p *configs.Policy) []finding.Finding {
 	return eachStore(s, p, func(store *inventory.DataStore) finding.Finding {
+		if len(store.Paths) == 0 {
+			return finding.Finding{Reason: servicesAlone}
+		}
 		var parts []part
 		for i := range store.Paths {
 			path := &store.Paths[i]
-			if !path.Mount.Network {
-				continue
+			switch {
+			case path.Medium == inventory.MediumMissing:
+				parts = append(parts, part{finding.Unknown, path.Path + ": missing, perhaps not mounted"})
+			case path.Mount.Network:
+				verdict, text := judgeMount(path, p)
+				parts = append(parts, part{verdict, fmt.Sprintf("%s: %s (%s from %s)", path.Path, text, path.Mount.Type, path.Mount.Source)})
 			}
-			verdict, text := judgeMount(path, p)
-			parts = append(parts, part{verdict, fmt.Sprintf("%s: %s (%s from %s)", path.Path, text, path.Mount.Type, path.Mount.Source)})
 		}
 		if len(parts) == 0 {
 			return finding.Finding{Verdict: finding.NotApplicable, Reason: "the store is on no network file system"}

@@ -2,8 +2,9 @@
 // another machine's, or where nobody can tell.
 //
 // A disk is the city's only if the machine is, and a machine is known to be the
-// city's own if its firmware names a maker and no hypervisor, or if the city's
-// asset register lists it. A virtual disk of an unlisted guest may lie anywhere.
+// city's own if the city's asset register lists it or, where the city keeps no
+// register, if its firmware names a maker and no hypervisor. A virtual disk of an
+// unlisted guest may lie anywhere.
 package location
 
 import (
@@ -14,6 +15,9 @@ import (
 	"cityward/configs"
 )
 
+// servicesAlone is the reason why nothing is known of a store without directories.
+const servicesAlone = "the store is declared by its services alone: where its files lie is not known"
+
 // part is the answer about one of a store's directories.
 type part struct {
 	verdict finding.Verdict
@@ -22,10 +26,7 @@ type part struct {
 
 // worst gives the part that outweighs the others.
 func worst(parts []part) part {
-	order := finding.Verdicts()
-	return slices.MaxFunc(parts, func(a, b part) int {
-		return slices.Index(order, a.verdict) - slices.Index(order, b.verdict)
-	})
+	return slices.MaxFunc(parts, func(a, b part) int { return a.verdict.Weight() - b.verdict.Weight() })
 }
 
 func texts(parts []part) []string {

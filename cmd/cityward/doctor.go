@@ -68,7 +68,7 @@ func diagnose(w io.Writer, r *agent.Report, capabilities uint64) error {
 	for _, c := range r.Snapshot.Captures {
 		fmt.Fprintf(tw, "%s\t%s\t%t\t%s\n", c.Name, c.Tier, c.Complete, c.Reason)
 	}
-	fmt.Fprintln(tw, "\nPRIVILEGE\tHELD\tFOR")
+	fmt.Fprintln(tw, "\nPRIVILEGE\tHELD BY THIS COMMAND\tFOR")
 	for _, p := range privileges() {
 		fmt.Fprintf(tw, "%s\t%t\t%s\n", p.name, capabilities&(1<<p.bit) != 0, p.gives)
 	}
