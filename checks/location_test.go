@@ -34,13 +34,13 @@ func selfHosted() *inventory.Machine {
 }
 
 func registered(m *inventory.Machine) *inventory.Machine {
-	m.RegisterRead, m.Registered = true, true
+	m.LookedUp, m.Registered = true, true
 	return m
 }
 
 // unlisted is a machine that was looked for in the register.
 func unlisted(m *inventory.Machine) *inventory.Machine {
-	m.RegisterRead = true
+	m.LookedUp = true
 	return m
 }
 

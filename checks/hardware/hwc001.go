@@ -61,7 +61,7 @@ func judgeMachine(m *inventory.Machine) (verdict finding.Verdict, confidence, re
 		return finding.Unknown, "", "the firmware's tables cannot be read"
 	case !m.Bare():
 		return finding.Unknown, "", "a guest of a hypervisor, or a machine whose maker is not named, and the asset register does not list it"
-	case m.RegisterRead:
+	case m.LookedUp:
 		return finding.Review, finding.ConfidenceMedium, "a physical machine that the asset register does not list: it may be rented"
 	}
 	return finding.Pass, finding.ConfidenceMedium, "a physical machine made by " + m.Vendor

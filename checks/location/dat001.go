@@ -95,7 +95,7 @@ func judgeDisks(m *inventory.Machine, path *inventory.StorePath) (finding.Verdic
 		return finding.Pass, on + " of a machine in the asset register"
 	case virtual:
 		return finding.Unknown, on + ": a virtual disk, and the asset register does not list this guest"
-	case m.Bare() && m.RegisterRead:
+	case m.Bare() && m.LookedUp:
 		return finding.Review, on + " of a physical machine that the asset register does not list: it may be rented"
 	case m.Bare():
 		return finding.Pass, on + " of a physical machine"

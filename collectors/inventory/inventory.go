@@ -120,8 +120,8 @@ type Machine struct {
 	Serial         string   // DMI product_serial; compared with the asset register, never shown
 	UUID           string   // DMI product_uuid; likewise
 	DMI            bool     // the firmware's tables could be read
-	RegisterRead   bool     // the city's asset register could be read
-	Registered     bool     // and has this machine's serial or UUID
+	LookedUp       bool     // this machine could be looked up in the city's asset register
+	Registered     bool     // and its serial or UUID is there
 	Platform       string   // id of the cloud platform recognised, "" none
 	PlatformName   string   // its name
 	PlatformRule   string   // which fact recognised it: "sys_vendor = Hetzner"

@@ -14,7 +14,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"net"
 	"strconv"
@@ -167,15 +166,15 @@ func (c *Collector) register(m *inventory.Machine, f firmware) []inventory.Gap {
 	if err != nil {
 		return []inventory.Gap{gap("asset register", err)}
 	}
-	m.RegisterRead = true
 	if asset, found := list.Match(m.Serial, m.UUID); found && asset.Status != configs.StatusRetired {
-		m.Registered = true
+		m.LookedUp, m.Registered = true, true
 		return nil
 	}
 	for _, field := range []string{"product_serial", "product_uuid"} {
-		if err := f.failures[field]; errors.Is(err, fs.ErrPermission) {
-			return []inventory.Gap{gap("serial number and UUID for the asset register", fmt.Errorf("read %s: %w", field, fs.ErrPermission))}
+		if err := f.failures[field]; err != nil {
+			return []inventory.Gap{gap("serial number and UUID for the asset register", err)}
 		}
 	}
+	m.LookedUp = true
 	return nil
 }

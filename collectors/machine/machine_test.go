@@ -73,8 +73,8 @@ func TestMachines(t *testing.T) {
 			if m.Platform != test.platform || m.PlatformRule != test.rule || m.SelfHosted != (test.platform == "openstack") {
 				t.Errorf("platform %q by %q, self-hosted %t", m.Platform, m.PlatformRule, m.SelfHosted)
 			}
-			if m.DMI != test.dmi || m.Bare() != test.bare || !m.RegisterRead || m.Registered != test.registered {
-				t.Errorf("tables %t, bare %t, register read %t, registered %t", m.DMI, m.Bare(), m.RegisterRead, m.Registered)
+			if m.DMI != test.dmi || m.Bare() != test.bare || !m.LookedUp || m.Registered != test.registered {
+				t.Errorf("tables %t, bare %t, looked up %t, registered %t", m.DMI, m.Bare(), m.LookedUp, m.Registered)
 			}
 			if blind := len(facts.Gaps) > 0; blind == test.dmi {
 				t.Errorf("gaps %+v", facts.Gaps)
@@ -126,8 +126,8 @@ func TestRegister(t *testing.T) {
 	for name, path := range map[string]string{"missing": "testdata/none.csv", "broken": broken, "FIFO": fifo} {
 		t.Run(name, func(t *testing.T) {
 			facts := collect(t, "testdata/dell", path)
-			if facts.Machine.RegisterRead || facts.Machine.Registered || len(facts.Gaps) != 1 || facts.Gaps[0].Subject != "asset register" {
-				t.Errorf("read %t, gaps %+v", facts.Machine.RegisterRead, facts.Gaps)
+			if facts.Machine.LookedUp || facts.Machine.Registered || len(facts.Gaps) != 1 || facts.Gaps[0].Subject != "asset register" {
+				t.Errorf("looked up %t, gaps %+v", facts.Machine.LookedUp, facts.Gaps)
 			}
 		})
 	}
@@ -168,7 +168,7 @@ func TestSerialNotReadable(t *testing.T) {
 	}
 	asNobody(t)
 	facts := collect(t, root, "testdata/assets.csv")
-	if facts.Machine.Registered || len(facts.Gaps) != 1 || !strings.Contains(facts.Gaps[0].Reason, "permission denied") {
+	if facts.Machine.LookedUp || facts.Machine.Registered || len(facts.Gaps) != 1 || !strings.Contains(facts.Gaps[0].Reason, "permission denied") {
 		t.Errorf("registered %t, gaps %+v", facts.Machine.Registered, facts.Gaps)
 	}
 	if facts := collect(t, root, ""); len(facts.Gaps) != 0 {
