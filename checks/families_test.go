@@ -3,6 +3,7 @@ package checks_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -140,7 +141,11 @@ func accessTrials() map[string][]trial {
 
 func coverageTrials() map[string][]trial {
 	captured := func(complete bool) inventory.Facts {
-		return inventory.Facts{Captures: []inventory.Capture{{Name: "flows", Tier: inventory.TierBPF, Complete: complete, Reason: "lost events"}}}
+		return inventory.Facts{Captures: []inventory.Capture{
+			{Name: inventory.CaptureFlows, Tier: inventory.TierBPF, Complete: complete, Reason: "lost events"},
+			{Name: inventory.CaptureOpens, Tier: inventory.TierBPF, Complete: true},
+			{Name: inventory.CaptureProcesses, Tier: inventory.TierBPF, Complete: true},
+		}}
 	}
 	table := func(name string, age int) inventory.Facts {
 		return inventory.Facts{Tables: []inventory.Table{{Name: name, Date: taken().AddDate(0, 0, -age)}}}
@@ -150,6 +155,10 @@ func coverageTrials() map[string][]trial {
 			p.Waivers = []configs.Waiver{{Check: "DAT-004", Subject: "registry", Expires: expires}}
 		})
 	}
+	unwatched := captured(true)
+	unwatched.Captures = slices.Delete(unwatched.Captures, 1, 2)
+	old := table("geo-country", 100)
+	old.Tables[0].MaxAge = 90 * 24 * time.Hour
 	return map[string][]trial{
 		"AGT-001": {
 			{"all seen", captured(true), city(), only("", finding.Pass), nil},
@@ -168,12 +177,12 @@ func coverageTrials() map[string][]trial {
 				"a gap that repeats a capture", plus(captured(false), inventory.Facts{Gaps: []inventory.Gap{{Kind: inventory.KindFlows, Reason: "lost events"}}}), city(),
 				only("capture of flows", finding.Fail), nil,
 			},
-			{"no capture", inventory.Facts{}, city(), only("", finding.Unknown), nil},
+			{"no capture of opens", unwatched, city(), only("capture of opens", finding.Unknown), nil},
 		},
 		"AGT-002": {
 			{"fresh", table("geo-country", 30), city(), only("", finding.Pass), nil},
-			{"old geo database", table("geo-country", 100), city(), only("table geo-country", finding.Fail), nil},
-			{"table of clouds at the same age", table("clouds", 100), city(), only("", finding.Pass), nil},
+			{"older than configured", old, city(), only("table geo-country", finding.Fail), nil},
+			{"the same age where nothing is configured", table("clouds", 100), city(), only("", finding.Pass), nil},
 			{"old table of clouds", table("clouds", 200), city(), only("table clouds", finding.Fail), nil},
 			{"table of tomorrow's tomorrow", table("clouds", -3), city(), only("table clouds", finding.Unknown), nil},
 			{"table without a date", inventory.Facts{Tables: []inventory.Table{{Name: "clouds"}}}, city(), only("table clouds", finding.Unknown), nil},

@@ -137,6 +137,15 @@ func flowTrials() map[string][]trial {
 					t.Errorf("severity %v", found[0].Severity)
 				}
 			}},
+			{
+				"not lower where one address may be anywhere",
+				holding(out(10, "203.0.113.200:443", inventory.Outside), out(10, "203.0.113.201:443", inventory.Outside)), city(),
+				only("/usr/bin/java → 203.0.113.0/24 port 443", finding.Fail), func(t *testing.T, found []finding.Finding) {
+					if found[0].Severity != finding.High || fmt.Sprint(found[0].Facts["countries"]) != "[ES unknown]" {
+						t.Errorf("severity %v, facts %v", found[0].Severity, found[0].Facts)
+					}
+				},
+			},
 			{"inward connections are no destinations", holding(in("203.0.113.7", 443, inventory.Outside)), city(), only("", finding.Pass), nil},
 			{
 				"approved", holding(lawful), approving(transfer()),

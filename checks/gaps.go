@@ -28,9 +28,9 @@ func evidenceGaps(s *inventory.Snapshot) []inventory.Gap {
 // snapshot, and [coverage.AGT001] fails where short-lived ones may be missed.
 func capturedKind(capture string) string {
 	switch capture {
-	case "flows":
+	case inventory.CaptureFlows:
 		return inventory.KindFlows
-	case "opens":
+	case inventory.CaptureOpens:
 		return inventory.KindHoldings
 	}
 	return ""

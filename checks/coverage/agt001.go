@@ -23,7 +23,7 @@ func AGT001() finding.Rule {
 		Decides: finding.Decides{
 			finding.Pass:    "every capture is complete and no evidence is missing but places of addresses, on which no verdict rests",
 			finding.Fail:    "a capture may miss something, or some evidence could not be had",
-			finding.Unknown: "nothing says how connections, opens and programs are captured",
+			finding.Unknown: "nothing says how connections, opened files or programs are watched",
 		},
 		Remedy:   "Run cityward doctor: it says what this host lets the agent see and what to change. Run the agent as its service unit does.",
 		Pitfalls: "In a container the agent sees the container.",
@@ -47,8 +47,10 @@ func JudgeAGT001(s *inventory.Snapshot, _ *configs.Policy) []finding.Finding {
 		})
 	}
 	found = append(found, missing(gaps)...)
-	if len(s.Captures) == 0 {
-		found = append(found, finding.Finding{Reason: "nothing says how connections, opens and programs are captured"})
+	for _, name := range inventory.Captures() {
+		if !slices.ContainsFunc(s.Captures, func(c inventory.Capture) bool { return c.Name == name }) {
+			found = append(found, finding.Finding{Subject: "capture of " + name, Reason: "nothing says how " + name + " are watched"})
+		}
 	}
 	if len(found) == 0 {
 		found = append(found, finding.Finding{Verdict: finding.Pass, Reason: "every capture is complete and no evidence is missing"})

@@ -1,6 +1,7 @@
 package coverage
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -19,7 +20,7 @@ func AGT002() finding.Rule {
 		Rationale: "Networks move, clouds are renamed, waivers end. Judging by last year's facts gives last year's verdicts.",
 		Decides: finding.Decides{
 			finding.Pass:    "every table of facts is young enough, the waiver file is sound and no waiver has expired",
-			finding.Fail:    "a geo database is older than 90 days or another table older than 180, the waiver file is broken, or a waiver has expired",
+			finding.Fail:    "a geo database is older than [geo] max_age, another table than 180 days, the waiver file is broken, or a waiver has expired",
 			finding.Unknown: "the date of a table is not known, lies in the future, or no table was read",
 		},
 		Remedy:   "Renew the database or the program, correct waivers.toml, and decide anew on what was waived.",
@@ -30,8 +31,7 @@ func AGT002() finding.Rule {
 
 const (
 	day      = 24 * time.Hour
-	geoAge   = 90 * day
-	tableAge = 180 * day
+	tableAge = 180 * day // of the tables that ship with the program
 )
 
 // JudgeAGT002 gives one finding for each table and waiver that is out of date,
@@ -49,7 +49,7 @@ func JudgeAGT002(s *inventory.Snapshot, p *configs.Policy) []finding.Finding {
 	if p.WaiverErr != nil {
 		found = append(found, finding.Finding{
 			Subject: "waivers", Method: finding.Config, Verdict: finding.Fail,
-			Reason: "no waiver is honoured: " + p.WaiverErr.Error(),
+			Reason: "no waiver is honoured: " + strings.ReplaceAll(p.WaiverErr.Error(), "\n", "; "),
 		})
 	}
 	for i := range p.Waivers {
@@ -73,10 +73,7 @@ func JudgeAGT002(s *inventory.Snapshot, p *configs.Policy) []finding.Finding {
 
 func judgeTable(t *inventory.Table, now time.Time) finding.Finding {
 	f := finding.Finding{Subject: "table " + t.Name}
-	limit := tableAge
-	if strings.HasPrefix(t.Name, "geo-") {
-		limit = geoAge
-	}
+	limit := cmp.Or(t.MaxAge, tableAge)
 	switch age := now.Sub(t.Date); {
 	case t.Date.IsZero():
 		f.Reason = "its date is not known"

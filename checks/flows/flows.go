@@ -141,29 +141,30 @@ func (e *exchange) finding(s *inventory.Snapshot, p *configs.Policy) finding.Fin
 		f.Reason = "connected beyond this machine, and the policy names no network of the city"
 	default:
 		f.Verdict = finding.Fail
-		f.Reason = fmt.Sprintf("connected beyond the city under no approved transfer, %d bytes sent", e.sent)
+		f.Reason = "connected beyond the city under no approved transfer"
+		if e.sent > 0 { // 0 may be bytes that nobody counted
+			f.Reason += fmt.Sprintf(", %d bytes sent", e.sent)
+		}
 	}
 	return f
 }
 
+// unplaced stands among countries and operators for addresses without one.
+const unplaced = "unknown"
+
 func (e *exchange) facts(s *inventory.Snapshot) map[string]any {
 	var countries, operators []string
 	for _, addr := range e.addresses {
-		if place, ok := s.Place(addr); ok {
-			if place.Country != "" {
-				countries = include(countries, place.Country)
-			}
-			if place.Operator != "" {
-				operators = include(operators, place.Operator)
-			}
-		}
+		place, _ := s.Place(addr)
+		countries = include(countries, cmp.Or(place.Country, unplaced))
+		operators = include(operators, cmp.Or(place.Operator, unplaced))
 	}
 	facts := map[string]any{
 		"programs": e.programs, "protocols": e.protocols, "sent_bytes": e.sent, "received_bytes": e.received,
 		"connections": e.connections, "first": e.first.UTC().Format(time.RFC3339), "last": e.last.UTC().Format(time.RFC3339),
 	}
 	for key, list := range map[string][]string{"how": e.hows, "countries": countries, "operators": operators, "transfers": e.transfers} {
-		if len(list) > 0 {
+		if len(list) > 0 && !slices.Equal(list, []string{unplaced}) {
 			facts[key] = list
 		}
 	}

@@ -26,7 +26,7 @@ func NET005() finding.Rule {
 			finding.NotApplicable: "the store has no network service, none listens here, or its data is public",
 		},
 		Remedy:   "Bind the service to a loopback or city address, or put it behind a Unix socket. Record clients that are wanted as a [[transfer]] with direction in.",
-		Pitfalls: "Packet filters are not read: a public address that a filter protects is reported, with low confidence. A reverse proxy is the peer that is seen.",
+		Pitfalls: "Only the services that the store declares are looked at. Packet filters are not read: a public address that a filter protects is reported, with low confidence. A reverse proxy is the peer that is seen.",
 		Needs:    []string{inventory.KindListeners, inventory.KindFlows},
 		Stores:   true,
 		Maps:     finding.Maps{"gdpr": {"IV_32.1.b"}, "nis2": {"21.2.i"}, "ens": {"mp.com.1"}},

@@ -96,7 +96,7 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 		return inventory.Facts{}, err
 	}
 	facts := inventory.Facts{Captures: []inventory.Capture{
-		{Name: "opens", Tier: inventory.TierPoll, Reason: sampled},
+		{Name: inventory.CaptureOpens, Tier: inventory.TierPoll, Reason: sampled},
 	}}
 	if len(c.cfg.Stores) == 0 {
 		return facts, nil
@@ -108,7 +108,7 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 	defer proc.Close()
 	c.forget(seen)
 	r := &round{Collector: c, seen: seen, proc: proc, now: c.host.Now()}
-	r.gap("", "opens", sampled, 0)
+	r.gap("", inventory.CaptureOpens, sampled, 0)
 	r.files = r.newFiles()
 	if err := r.direct(ctx); err != nil {
 		return inventory.Facts{}, err

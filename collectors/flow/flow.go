@@ -91,7 +91,7 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 		Locals:    pairs.connections(c.holders.of),
 	}
 	facts.Captures = []inventory.Capture{{
-		Name: inventory.KindFlows, Tier: inventory.TierPoll, Reason: sampled,
+		Name: inventory.CaptureFlows, Tier: inventory.TierPoll, Reason: sampled,
 		Events: c.table.events, Lost: c.table.lost, Orphans: c.table.orphans,
 	}}
 	facts.Gaps = gaps.list

@@ -19,6 +19,7 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"slices"
+	"time"
 
 	"cityward/collectors/internal/host"
 	"cityward/collectors/inventory"
@@ -28,6 +29,7 @@ import (
 // Collector looks up the addresses of one round.
 type Collector struct {
 	country, operator *table
+	maxAge            time.Duration
 	places            map[netip.Addr]inventory.Place // of the last round, for the next
 }
 
@@ -47,6 +49,7 @@ func (c *Collector) Configure(cfg *configs.Config) {
 	}
 	c.country = &table{name: "geo-country", path: cfg.Geo.Country}
 	c.operator = &table{name: "geo-asn", path: cfg.Geo.ASN}
+	c.maxAge = cfg.Geo.MaxAge
 	c.places = nil
 }
 
@@ -69,7 +72,7 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 			facts.Gaps = append(facts.Gaps, gap(err.Error()))
 		}
 		if t.open() {
-			facts.Tables = append(facts.Tables, inventory.Table{Name: t.name, Date: t.built})
+			facts.Tables = append(facts.Tables, inventory.Table{Name: t.name, Date: t.built, MaxAge: c.maxAge})
 		}
 	}
 	if c.country.open() || c.operator.open() {

@@ -98,7 +98,9 @@ func TestPlaces(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			c := New(nil, config(write(t, "country.mmdb", tt.country), write(t, "asn.mmdb", tt.asn)))
+			cfg := config(write(t, "country.mmdb", tt.country), write(t, "asn.mmdb", tt.asn))
+			cfg.Geo.MaxAge = time.Hour
+			c := New(nil, cfg)
 			facts := collect(t, c)
 			if !reflect.DeepEqual(facts.Places, tt.want) {
 				t.Errorf("places = %+v, want %+v", facts.Places, tt.want)
@@ -106,7 +108,7 @@ func TestPlaces(t *testing.T) {
 			if len(facts.Gaps) != 0 {
 				t.Errorf("gaps = %+v", facts.Gaps)
 			}
-			want := []inventory.Table{{Name: "geo-country", Date: built()}, {Name: "geo-asn", Date: built()}}
+			want := []inventory.Table{{Name: "geo-country", Date: built(), MaxAge: time.Hour}, {Name: "geo-asn", Date: built(), MaxAge: time.Hour}}
 			if !reflect.DeepEqual(facts.Tables, want) {
 				t.Errorf("tables = %+v", facts.Tables)
 			}

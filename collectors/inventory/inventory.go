@@ -84,9 +84,19 @@ const (
 	TierPoll   = "poll"
 )
 
+// The captures of a machine, each of which a collector gives.
+const (
+	CaptureFlows     = "flows"     // connections
+	CaptureOpens     = "opens"     // files of data stores that are opened
+	CaptureProcesses = "processes" // programs that start
+)
+
+// Captures lists them.
+func Captures() []string { return []string{CaptureFlows, CaptureOpens, CaptureProcesses} }
+
 // Capture says how one kind of short-lived thing is watched.
 type Capture struct {
-	Name     string // flows, opens, processes
+	Name     string // one of the Capture constants
 	Tier     string // one of the Tier constants
 	Complete bool   // nothing can have passed unseen
 	Reason   string // why it is not complete, and what to change
@@ -97,8 +107,9 @@ type Capture struct {
 
 // Table is a dated set of reference facts: a geo database, a table of clouds.
 type Table struct {
-	Name string
-	Date time.Time // when its content was made or last reviewed
+	Name   string
+	Date   time.Time     // when its content was made or last reviewed
+	MaxAge time.Duration // after which the configuration calls it out of date; 0 where it does not say
 }
 
 // Machine is the host itself.

@@ -116,7 +116,7 @@ func (c *Collector) Collect(ctx context.Context, _ *inventory.Facts) (inventory.
 	c.known = r.images
 	facts.Gaps = append(facts.Gaps, r.gaps(pids)...)
 	facts.Captures = []inventory.Capture{{
-		Name: inventory.KindProcesses, Tier: inventory.TierPoll, Events: c.events,
+		Name: inventory.CaptureProcesses, Tier: inventory.TierPoll, Events: c.events,
 		Reason: "sampled every round: programs that start and end between two rounds are not seen",
 	}}
 	return facts, nil
