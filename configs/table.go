@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -68,7 +69,9 @@ type table struct {
 }
 
 func (t *table) key(name string) string {
-	name = toml.Key{name}.String() // quoted where it must be
+	if bare := (toml.Key{name}.String()); bare != name {
+		name = strconv.Quote(name)
+	}
 	if t.path == "" {
 		return name
 	}
