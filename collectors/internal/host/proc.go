@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
@@ -307,11 +308,12 @@ func parseInto(number *int, word []byte) error {
 	return err
 }
 
-// Text makes hostile bytes fit to print: valid UTF-8, no control characters,
-// at most limit bytes. What was replaced shows as U+FFFD.
+// Text makes hostile bytes fit to print: valid UTF-8, no characters that control
+// a terminal, turn the direction of writing or cannot be seen, at most limit
+// bytes. What was replaced shows as U+FFFD.
 func Text(raw string, limit int) string {
 	clean := strings.Map(func(r rune) rune {
-		if r < 0x20 || r == 0x7f || (r >= 0x80 && r < 0xa0) || r == 0x2028 || r == 0x2029 || (r >= 0x202a && r <= 0x202e) || (r >= 0x2066 && r <= 0x2069) {
+		if unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) {
 			return utf8.RuneError
 		}
 		return r

@@ -207,9 +207,9 @@ func TestProcBelowAnotherRoot(t *testing.T) {
 }
 
 func TestText(t *testing.T) {
-	for _, raw := range []string{"", "plain", "a\nb\x1b[31m\x00", "\xff\xfeé", strings.Repeat("é", 20), "\u202egnp.exe"} {
+	for _, raw := range []string{"", "plain", "a\nb\x1b[31m\x00", "\xff\xfeé", strings.Repeat("é", 20), "\u202egnp.exe", "ja\u200bva"} {
 		got := Text(raw, 9)
-		if len(got) > 9 || !utf8.ValidString(got) || strings.ContainsAny(got, "\n\x1b\x00\u202e") {
+		if len(got) > 9 || !utf8.ValidString(got) || strings.ContainsAny(got, "\n\x1b\x00\u202e\u200b") {
 			t.Errorf("%q: got %q", raw, got)
 		}
 	}
