@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -69,6 +70,11 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if o.WebConfig != "" {
 		if err := web.Validate(o.WebConfig); err != nil {
 			return nil, fmt.Errorf("read web configuration %s: %w", o.WebConfig, err)
+		}
+	}
+	if name, _, err := net.SplitHostPort(o.Metrics); err == nil && name != "" && name != "localhost" {
+		if _, err := netip.ParseAddr(name); err != nil {
+			return nil, fmt.Errorf("listen for scrapes: %q is a name, and names are not looked up", name)
 		}
 	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", o.Metrics)

@@ -208,6 +208,8 @@ func TestNothingUnprotectedBeyondLoopback(t *testing.T) {
 		{"TLS", "0.0.0.0:0", certificates.webConfig(""), false, ""},
 		{"a broken web configuration", "127.0.0.1:0", "tls_server_config: {cert: x}\n", false, "read web configuration"},
 		{"a missing certificate", "127.0.0.1:0", "tls_server_config: {cert_file: /nowhere, key_file: /nowhere}\n", false, "read web configuration"},
+		{"a name", "metrics.city.example:0", "", false, "names are not looked up"},
+		{"this machine's name", "localhost:0", "", false, ""},
 		{"no port", "127.0.0.1", "", false, "listen for scrapes"},
 	}
 	for _, tt := range tests {
