@@ -125,8 +125,8 @@ func (a *Agent) Reload() {
 		a.Log.Error("configuration is broken, the one before stays in force", "err", err)
 		return
 	}
-	if config.Listen != a.Config.Listen {
-		a.Log.Warn("listen addresses change with a restart only")
+	if config.Listen != a.Config.Listen || config.Log != a.Config.Log {
+		a.Log.Warn("settings of [listen] and [log] change with a restart only")
 	}
 	a.Config = config
 	a.state = ConfigState{Valid: true, Loaded: a.Now()}
