@@ -13,6 +13,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/spf13/cobra"
 )
 
 // Exit statuses: promises to scripts.
@@ -51,13 +53,15 @@ func main() {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := newRoot(stdout, stderr)
 	root.SetArgs(args)
+	at := exitUsage // what cobra itself refuses: flags, arguments, names of commands
+	root.PersistentPreRun = func(*cobra.Command, []string) { at = exitInternal }
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitDone
 	}
 	var status *statusError
 	if !errors.As(err, &status) {
-		status = &statusError{exitUsage, err} // cobra's own errors are about usage
+		status = &statusError{at, err}
 	}
 	if status.err != nil {
 		fmt.Fprintf(stderr, "cityward: %v\n", status.err)
