@@ -86,7 +86,14 @@ func draftNetworks(b *strings.Builder, m *inventory.Machine) {
 func draftStores(s *inventory.Snapshot) []string {
 	var stores []string
 	used := make(map[string]int)
+	taken := make(map[string]bool) // a path or a service may be of one store only
 	for _, c := range s.Candidates {
+		directory := path.Clean(c.Path)
+		if taken[directory] {
+			stores = append(stores, fmt.Sprintf("\n# %s, found by %s, keeps data at a path like one above: %s\n", c.Engine, c.Reason, directory))
+			continue
+		}
+		taken[directory] = true
 		id := storeID(c.Engine)
 		if used[id]++; used[id] > 1 {
 			id = fmt.Sprintf("%s-%d", id, used[id])
@@ -97,7 +104,7 @@ func draftStores(s *inventory.Snapshot) []string {
 		}
 		stores = append(stores, fmt.Sprintf(
 			"\n# %s, found by %s\n[[data_store]]\nid = %q\nclass = \"citizen\"  # citizen, confidential or public\npaths = [%q]\n%s%s",
-			c.Engine, c.Reason, id, path.Clean(c.Path), services(s, c.Process), owner))
+			c.Engine, c.Reason, id, directory, services(s, c.Process, taken), owner))
 	}
 	return stores
 }
@@ -106,8 +113,8 @@ func storeID(engine string) string {
 	return strings.Trim(regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(strings.ToLower(engine), "-"), "-")
 }
 
-// services lists where the engine of a candidate listens.
-func services(s *inventory.Snapshot, id inventory.Execution) string {
+// services lists where the engine of a candidate listens, but for what is taken.
+func services(s *inventory.Snapshot, id inventory.Execution, taken map[string]bool) string {
 	var found []string
 	for _, l := range s.Listeners {
 		if l.Process != id {
@@ -120,10 +127,12 @@ func services(s *inventory.Snapshot, id inventory.Execution) string {
 			}
 			service = "unix:" + l.Path
 		}
-		found = append(found, fmt.Sprintf("%q", service))
+		if !taken[service] {
+			taken[service] = true
+			found = append(found, fmt.Sprintf("%q", service))
+		}
 	}
 	slices.Sort(found)
-	found = slices.Compact(found)
 	if len(found) == 0 {
 		return ""
 	}
