@@ -152,8 +152,7 @@ func (r *row) attribute(s *inventory.Snapshot, id inventory.Execution) {
 	}
 }
 
-// strongest gives the strongest way in which each store is held. Holdings of
-// one execution come sorted, and the names of the ways sort by strength.
+// strongest gives the strongest way in which each store is held.
 func strongest(holdings []inventory.Holding) map[string]string {
 	if len(holdings) == 0 {
 		return nil

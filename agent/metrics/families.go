@@ -92,7 +92,7 @@ func (f *families) traffic() {
 	f.programOutside = f.add("program_outside_sent_bytes_total",
 		"Payload bytes sent outside, by the service or the executable that sent them.", "program")
 	f.storeInfo = f.add("data_store_info",
-		"A declared data store and what it lies on. Always 1; medium_zone is whose machine the medium is in.",
+		"A declared data store and what it lies on. Always 1; medium_zone is whose machine the medium is in, unknown where it was not found.",
 		"store", "class", "medium", "medium_zone", "encrypted")
 	f.storeHolders = f.add("data_store_holders", "Running programs that hold the store's data.", "store")
 	f.storeSent = f.add("data_store_sent_bytes_total",

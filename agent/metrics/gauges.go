@@ -164,7 +164,11 @@ func (p *page) ratio(f *families, scope string, counts freedoms) {
 func (p *page) custody(f *families, r *agent.Report) {
 	for i := range r.Snapshot.Stores {
 		s := &r.Snapshot.Stores[i]
-		p.gauge(f.storeInfo, 1, s.ID, s.Class, s.Medium, s.MediumZ.String(), s.Encrypted)
+		zone := ""
+		if s.ZoneKnown() {
+			zone = s.MediumZone.String()
+		}
+		p.gauge(f.storeInfo, 1, s.ID, s.Class, s.Medium, zone, s.Encrypted)
 	}
 	for i := range r.Policy.Stores {
 		id := r.Policy.Stores[i].ID

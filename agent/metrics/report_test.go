@@ -77,7 +77,7 @@ func full() *agent.Report {
 			},
 		},
 		Stores: []inventory.DataStore{{
-			ID: "civil-registry", Class: configs.ClassCitizen, Medium: inventory.MediumLocal, MediumZ: inventory.Host, Encrypted: inventory.EncryptedYes,
+			ID: "civil-registry", Class: configs.ClassCitizen, Medium: inventory.MediumLocal, MediumZone: inventory.Host, Encrypted: inventory.EncryptedYes,
 		}},
 		Holdings: []inventory.Holding{
 			{Store: "civil-registry", Process: registry, How: inventory.HowDirect},

@@ -172,9 +172,8 @@ func (d documenter) stores() []jsonStore {
 			ID: s.ID, Class: s.Class, Paths: []string{}, Services: append([]string{}, s.Services...), Medium: s.Medium,
 			Peer: known(s.Peer), Encrypted: s.Encrypted, Disks: []string{}, Holders: len(d.HoldingsOf(s.ID)),
 		}
-		if s.Medium == inventory.MediumLocal || s.Peer != "" {
-			zone := jsonZone(s.MediumZ.String())
-			doc.Place = &zone
+		if s.ZoneKnown() {
+			doc.MediumZone = known(s.MediumZone.String())
 		}
 		for _, p := range s.Paths {
 			doc.Paths = append(doc.Paths, p.Path)

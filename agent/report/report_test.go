@@ -51,7 +51,7 @@ func sample() *agent.Report {
 			{Direction: inventory.Out, Protocol: "udp", Remote: netip.MustParseAddrPort("198.51.100.1:53"), Zone: inventory.Approved, Sent: 80, First: noon(), Last: noon()},
 		},
 		Stores: []inventory.DataStore{{
-			ID: "registry", Class: "citizen", Medium: inventory.MediumLocal, MediumZ: inventory.Host, Encrypted: inventory.EncryptedYes, Services: []string{"tcp:5432"},
+			ID: "registry", Class: "citizen", Medium: inventory.MediumLocal, MediumZone: inventory.Host, Encrypted: inventory.EncryptedYes, Services: []string{"tcp:5432"},
 			Paths: []inventory.StorePath{{Path: "/srv/registry", Disks: []inventory.Disk{{Name: "sda"}, {Name: "sda"}}}},
 		}, {ID: "empty", Class: "public", Medium: inventory.MediumUnknown, Encrypted: inventory.EncryptedUnknown}},
 		Candidates: []inventory.Candidate{{Engine: "PostgreSQL", Path: "/var/lib/postgresql", Process: db, Reason: "the usual place"}},

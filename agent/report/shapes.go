@@ -134,19 +134,17 @@ type jsonDestination struct {
 }
 
 type jsonStore struct {
-	ID        string    `json:"store"`
-	Class     string    `json:"class"`
-	Paths     []string  `json:"paths"`
-	Services  []string  `json:"services"`
-	Medium    string    `json:"medium"`
-	Peer      *string   `json:"peer"`
-	Encrypted string    `json:"encrypted"`
-	Disks     []string  `json:"disks"`
-	Holders   int       `json:"holders"`
-	Place     *jsonZone `json:"medium_zone"`
+	ID         string   `json:"store"`
+	Class      string   `json:"class"`
+	Paths      []string `json:"paths"`
+	Services   []string `json:"services"`
+	Medium     string   `json:"medium"`
+	MediumZone *string  `json:"medium_zone"`
+	Peer       *string  `json:"peer"`
+	Encrypted  string   `json:"encrypted"`
+	Disks      []string `json:"disks"`
+	Holders    int      `json:"holders"`
 }
-
-type jsonZone string
 
 type jsonCandidate struct {
 	Engine  string       `json:"engine"`

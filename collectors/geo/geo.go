@@ -108,7 +108,7 @@ func addresses(seen *inventory.Facts) []netip.Addr {
 		for _, path := range seen.Stores[i].Paths {
 			for _, disk := range path.Disks {
 				if addr, err := netip.ParseAddr(disk.Peer); err == nil {
-					add(addr, seen.Stores[i].MediumZ)
+					add(addr, seen.Stores[i].MediumZone)
 				}
 			}
 		}

@@ -64,7 +64,7 @@ func completeStore(store, more *DataStore) {
 	}
 	store.Class = cmp.Or(store.Class, more.Class)
 	store.Medium = cmp.Or(store.Medium, more.Medium)
-	store.MediumZ = cmp.Or(store.MediumZ, more.MediumZ)
+	store.MediumZone = cmp.Or(store.MediumZone, more.MediumZone)
 	store.Peer = cmp.Or(store.Peer, more.Peer)
 	store.Encrypted = cmp.Or(store.Encrypted, more.Encrypted)
 	store.Exposed = append(store.Exposed, more.Exposed...)

@@ -60,16 +60,22 @@ type StorePath struct {
 
 // DataStore is a declared store of data with what was found of it here.
 type DataStore struct {
-	ID        string
-	Class     string      // citizen, confidential, public
-	Paths     []StorePath // empty where it is known by its services alone
-	Services  []string    // tcp:5432, unix:/path
-	Medium    string      // the worst of its paths
-	MediumZ   Zone        // zone of the network peer; Host for local media
-	Peer      string      // network peer, if any
-	Encrypted string      // the worst of its paths
-	Exposed   []Exposure  // files and directories that anyone may read or write
-	Examined  int         // files and directories whose permissions were read
+	ID         string
+	Class      string      // citizen, confidential, public
+	Paths      []StorePath // empty where it is known by its services alone
+	Services   []string    // tcp:5432, unix:/path
+	Medium     string      // the worst of its paths
+	MediumZone Zone        // zone of the network peer; Host for local media
+	Peer       string      // network peer, if any
+	Encrypted  string      // the worst of its paths
+	Exposed    []Exposure  // files and directories that anyone may read or write
+	Examined   int         // files and directories whose permissions were read
+}
+
+// ZoneKnown reports whether MediumZone says anything: it does not where the
+// medium is missing or could not be found.
+func (s *DataStore) ZoneKnown() bool {
+	return s.Medium == MediumLocal || s.Medium == MediumRemovable || s.Medium == MediumNetwork
 }
 
 // Exposure is a file or directory of a store that every local user may use.

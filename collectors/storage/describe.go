@@ -65,14 +65,14 @@ func rank(addr netip.Addr, z inventory.Zone) int {
 // place sets the zone of a store's medium and its peer: the worst of its paths.
 func (r *round) place(row *inventory.DataStore) {
 	if row.Medium == inventory.MediumLocal || row.Medium == inventory.MediumRemovable {
-		row.MediumZ = inventory.Host
+		row.MediumZone = inventory.Host
 		return
 	}
 	worstRank := -1
 	consider := func(peer string, addr netip.Addr) {
 		zone := r.zone(addr)
 		if at := rank(addr, zone); worstRank < 0 || at < worstRank {
-			row.Peer, row.MediumZ, worstRank = peer, zone, at
+			row.Peer, row.MediumZone, worstRank = peer, zone, at
 		}
 	}
 	for i := range row.Paths {

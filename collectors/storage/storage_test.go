@@ -280,8 +280,8 @@ func TestStore(t *testing.T) {
 			if !slices.Equal(p.Disks, test.disks) {
 				t.Errorf("disks %+v, want %+v", p.Disks, test.disks)
 			}
-			if row.MediumZ != test.zone || row.Peer != test.peer {
-				t.Errorf("zone %v, peer %q, want %v, %q", row.MediumZ, row.Peer, test.zone, test.peer)
+			if row.MediumZone != test.zone || row.Peer != test.peer {
+				t.Errorf("zone %v, peer %q, want %v, %q", row.MediumZone, row.Peer, test.zone, test.peer)
 			}
 			if p.MountRoot != test.root {
 				t.Errorf("root %q, want %q", p.MountRoot, test.root)
