@@ -23,7 +23,7 @@ func ACC002() finding.Rule {
 			finding.NotApplicable: "the store is declared by its services alone",
 		},
 		Remedy:   "Take the permissions from others: chmod -R o-rwx on the directory, and a group or an access control list for those who need it.",
-		Pitfalls: "A file is reported although a directory above the store keeps others out. Network exports and web servers that serve the directory are not looked at.",
+		Pitfalls: "A file is reported although a directory above the store keeps others out. Network exports and web servers that serve the directory, other mounts of it and targets of symbolic links are not looked at.",
 		Needs:    []string{inventory.KindAccess},
 		Stores:   true,
 		Maps:     finding.Maps{"gdpr": {"IV_32.1.b"}, "nis2": {"21.2.i"}},

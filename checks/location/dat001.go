@@ -25,7 +25,7 @@ func DAT001() finding.Rule {
 			finding.NotApplicable: "the store's data is public",
 		},
 		Remedy:   "Move the data to a disk or server of the city. If the machine is the city's own, list it in the asset register ([city] hardware); if the server is, list its network ([city] networks).",
-		Pitfalls: "A storage network of the city behind iSCSI or Fibre Channel looks remote: waive it with the evidence. A network server is judged by its address alone.",
+		Pitfalls: "A storage network of the city behind iSCSI or Fibre Channel looks remote: waive it with the evidence. A network server is judged by its address alone. Symbolic links out of the store are looked for among its first 20 000 entries only.",
 		Needs:    []string{inventory.KindStorage, inventory.KindMachine},
 		Stores:   true,
 		Maps: finding.Maps{

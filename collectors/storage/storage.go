@@ -20,7 +20,8 @@
 // a file system or a device that this room does not know is never taken for
 // local. A store that is declared by its services alone has a row whose medium
 // is unknown, since nobody has said where its data lies. Symbolic links inside
-// a store (PostgreSQL's tablespaces) are not followed: declare their targets.
+// a store (PostgreSQL's tablespaces) are not followed: their targets need to be
+// declared, and one on another file system is a gap until it is.
 //
 // Sources: proc_pid_mountinfo(5), Documentation/ABI/{stable,testing}/sysfs-* of
 // the kernel, mount.nfs(8), mount.cifs(8), mount.ceph(8), cryptsetup's names for
@@ -54,15 +55,21 @@ const (
 
 // Collector follows data stores down to hardware.
 type Collector struct {
-	host *host.Host
-	cfg  *configs.Config
+	host  *host.Host
+	cfg   *configs.Config
+	known map[string]links // by directory of a store
 }
 
 // New makes a collector for one machine and one policy.
-func New(h *host.Host, cfg *configs.Config) *Collector { return &Collector{host: h, cfg: cfg} }
+func New(h *host.Host, cfg *configs.Config) *Collector {
+	return &Collector{host: h, cfg: cfg, known: make(map[string]links)}
+}
 
 // Configure takes a new policy.
-func (c *Collector) Configure(cfg *configs.Config) { c.cfg = cfg }
+func (c *Collector) Configure(cfg *configs.Config) {
+	c.cfg = cfg
+	clear(c.known)
+}
 
 // round is the work of one Collect.
 type round struct {
@@ -100,12 +107,11 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 		}
 		r.facts.Stores = append(r.facts.Stores, r.store(&c.cfg.Stores[i]))
 	}
-	containers := containersOf(seen)
 	for _, candidate := range seen.Candidates {
 		if err := ctx.Err(); err != nil {
 			return inventory.Facts{}, err
 		}
-		r.facts.Candidates = append(r.facts.Candidates, r.candidate(candidate, containers))
+		r.facts.Candidates = append(r.facts.Candidates, r.candidate(seen, candidate))
 	}
 	return r.facts, nil
 }
@@ -191,6 +197,7 @@ func (r *round) store(declared *configs.DataStore) inventory.DataStore {
 			}
 		}
 	}
+	r.astray(declared.ID, row.Paths)
 	var media, answers []string
 	for i := range row.Paths {
 		media, answers = append(media, row.Paths[i].Medium), append(answers, row.Paths[i].Encrypted)
