@@ -97,13 +97,13 @@ func (p *Policy) InCity(a netip.Addr) bool {
 	return false
 }
 
-// TransferQuery is a flow that may be approved. Program and Store narrow only if
-// they are given, At only if it is not zero.
+// TransferQuery is a flow that may be approved. Store narrows only if it is
+// given, At only if it is not zero.
 type TransferQuery struct {
 	Direction string     // Out, In
 	Remote    netip.Addr // the other side
 	Port      uint16     // the remote one of an outward flow, the local one of an inward flow
-	Program   string     // executable
+	Program   string     // executable; "" is none that a transfer names
 	Store     string     // id of the store whose data may go along
 	At        time.Time  // when transfers must be in force
 }
@@ -127,7 +127,7 @@ func (p *Policy) MatchTransfers(q TransferQuery) []Transfer {
 func (p *Policy) Approves(direction string, remote netip.Addr, port uint16, at time.Time) bool {
 	q := TransferQuery{Direction: direction, Remote: remote, Port: port, At: at}
 	for i := range p.find().approved.each(remote) {
-		if p.Transfers[i].approves(&q) {
+		if p.Transfers[i].inForce(&q) {
 			return true
 		}
 	}
@@ -136,11 +136,14 @@ func (p *Policy) Approves(direction string, remote netip.Addr, port uint16, at t
 
 // approves compares all but the network.
 func (t *Transfer) approves(q *TransferQuery) bool {
-	return t.Direction == q.Direction &&
-		!q.At.After(t.Expires) &&
-		(len(t.Ports) == 0 || slices.Contains(t.Ports, q.Port)) &&
-		(len(t.Programs) == 0 || q.Program == "" || slices.Contains(t.Programs, q.Program)) &&
+	return t.inForce(q) &&
+		(len(t.Programs) == 0 || slices.Contains(t.Programs, q.Program)) &&
 		(q.Store == "" || slices.Contains(t.Stores, q.Store))
+}
+
+// inForce compares direction, port and time.
+func (t *Transfer) inForce(q *TransferQuery) bool {
+	return t.Direction == q.Direction && !q.At.After(t.Expires) && (len(t.Ports) == 0 || slices.Contains(t.Ports, q.Port))
 }
 
 // Store gives the data store with this id.

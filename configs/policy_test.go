@@ -151,16 +151,17 @@ func TestMatchTransfers(t *testing.T) {
 		q    TransferQuery
 		want []string
 	}{
-		{"both", TransferQuery{Direction: Out, Remote: near, Port: 443, At: last}, []string{"narrow", "wide"}},
-		{"mapped", TransferQuery{Direction: Out, Remote: mapped, Port: 8443, At: last}, []string{"narrow", "wide"}},
+		{"both", TransferQuery{Direction: Out, Remote: near, Port: 443, Program: "/usr/bin/java", At: last}, []string{"narrow", "wide"}},
+		{"mapped", TransferQuery{Direction: Out, Remote: mapped, Port: 8443, Program: "/usr/bin/java", At: last}, []string{"narrow", "wide"}},
 		{"other port", TransferQuery{Direction: Out, Remote: near, Port: 80, At: last}, []string{"wide"}},
 		{"outside the narrow one", TransferQuery{Direction: Out, Remote: far, Port: 443, At: last}, []string{"wide"}},
 		{"program", TransferQuery{Direction: Out, Remote: near, Port: 443, Program: "/usr/bin/java", At: last}, []string{"narrow", "wide"}},
+		{"program not known", TransferQuery{Direction: Out, Remote: near, Port: 443, At: last}, []string{"wide"}},
 		{"other program", TransferQuery{Direction: Out, Remote: near, Port: 443, Program: "/usr/bin/curl", At: last}, []string{"wide"}},
-		{"store", TransferQuery{Direction: Out, Remote: near, Port: 443, Store: "registry", At: last}, []string{"narrow"}},
+		{"store", TransferQuery{Direction: Out, Remote: near, Port: 443, Program: "/usr/bin/java", Store: "registry", At: last}, []string{"narrow"}},
 		{"store not named", TransferQuery{Direction: Out, Remote: near, Port: 443, Store: "other", At: last}, nil},
 		{"the day after", TransferQuery{Direction: Out, Remote: near, Port: 443, At: last.Add(time.Second)}, []string{"wide"}},
-		{"at any time", TransferQuery{Direction: Out, Remote: near, Port: 443}, []string{"narrow", "wide"}},
+		{"at any time", TransferQuery{Direction: Out, Remote: near, Port: 443, Program: "/usr/bin/java"}, []string{"narrow", "wide"}},
 		{"in", TransferQuery{Direction: In, Remote: netip.MustParseAddr("203.0.113.9"), Port: 443, At: last}, []string{"public"}},
 		{"in over IPv6", TransferQuery{Direction: In, Remote: netip.MustParseAddr("2001:db8::1"), Port: 443, At: last}, []string{"public"}},
 		{"in, other port", TransferQuery{Direction: In, Remote: near, Port: 22, At: last}, nil},
@@ -176,7 +177,7 @@ func TestMatchTransfers(t *testing.T) {
 			if !slices.Equal(ids, tt.want) {
 				t.Errorf("got %v, want %v", ids, tt.want)
 			}
-			if tt.q.Program == "" && tt.q.Store == "" && cfg.Approves(tt.q.Direction, tt.q.Remote, tt.q.Port, tt.q.At) != (len(ids) > 0) {
+			if len(ids) > 0 && !cfg.Approves(tt.q.Direction, tt.q.Remote, tt.q.Port, tt.q.At) {
 				t.Error("Approves says otherwise")
 			}
 		})

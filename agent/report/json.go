@@ -145,24 +145,15 @@ func (d documenter) destinations(h inventory.Holding) []jsonDestination {
 	docs := []jsonDestination{}
 	for _, f := range d.FlowsOf(h.Process) {
 		doc := jsonDestination{jsonEndpoint: endpoint(f.Remote), Zone: f.Zone.String(), Sent: f.Sent, First: f.First.UTC(), Last: f.Last.UTC()}
-		if transfers := d.Policy.MatchTransfers(d.query(&f, h.Store)); len(transfers) > 0 {
+		transfers := d.Policy.MatchTransfers(configs.TransferQuery{
+			Direction: f.Direction, Remote: f.Remote.Addr(), Port: f.Port(), Program: d.Executable(f.Process), Store: h.Store, At: d.Taken,
+		})
+		if len(transfers) > 0 {
 			doc.Transfer = known(transfers[0].ID)
 		}
 		docs = append(docs, doc)
 	}
 	return docs
-}
-
-func (d documenter) query(f *inventory.Flow, store string) configs.TransferQuery {
-	q := configs.TransferQuery{Direction: f.Direction, Remote: f.Remote.Addr(), Port: f.Remote.Port(), Store: store, At: d.Taken}
-	if f.Direction == inventory.In {
-		q.Port = f.Local.Port()
-	}
-	q.Program = "unknown" // "" would match a transfer for any program
-	if p, ok := d.Process(f.Process); ok && p.Executable != "" {
-		q.Program = p.Executable
-	}
-	return q
 }
 
 func (d documenter) stores() []jsonStore {

@@ -38,11 +38,7 @@ func carried(f *inventory.Flow) bool { return f.Sent > 0 || f.Connections > f.At
 // data store whose data the program holds, or "".
 func covering(s *inventory.Snapshot, p *configs.Policy, f *inventory.Flow, store string) []string {
 	query := configs.TransferQuery{
-		Direction: f.Direction, Remote: f.Remote.Addr(), Port: f.Remote.Port(), Store: store, At: s.Taken,
-		Program: program(s, f.Process), // never "", which would stand for any
-	}
-	if f.Direction == inventory.In {
-		query.Port = f.Local.Port()
+		Direction: f.Direction, Remote: f.Remote.Addr(), Port: f.Port(), Program: s.Executable(f.Process), Store: store, At: s.Taken,
 	}
 	var ids []string
 	for _, transfer := range p.MatchTransfers(query) {
@@ -51,8 +47,7 @@ func covering(s *inventory.Snapshot, p *configs.Policy, f *inventory.Flow, store
 	return ids
 }
 
-// program names the program of an execution by its executable, as transfers do,
-// or by words that no transfer has.
+// program names the program of an execution for people.
 func program(s *inventory.Snapshot, id inventory.Execution) string {
 	process, ok := s.Process(id)
 	switch {

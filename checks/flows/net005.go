@@ -151,7 +151,8 @@ func judgeBind(s *inventory.Snapshot, p *configs.Policy, l *inventory.Listener) 
 // inHostNetwork reports whether a socket is in the network namespace of the
 // first process, whose addresses are the machine's.
 func inHostNetwork(s *inventory.Snapshot, l *inventory.Listener) bool {
-	return l.NetNS != 0 && slices.ContainsFunc(s.Processes, func(p inventory.Process) bool { return p.ID.PID == 1 && p.NetNS == l.NetNS })
+	first := s.First()
+	return l.NetNS != 0 && first != nil && first.NetNS == l.NetNS
 }
 
 // hostAddresses gives the machine's addresses that a wildcard stands for: the

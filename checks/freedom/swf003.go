@@ -46,7 +46,6 @@ func JudgeSWF003(s *inventory.Snapshot, p *configs.Policy) []finding.Finding {
 	if len(s.Processes) == 0 {
 		return []finding.Finding{{Reason: "no running program was seen"}}
 	}
-	tree := hostTree(s)
 	programs := make(map[string]*finding.Finding)
 	known := make(map[string]bool)
 	for i := range s.Processes {
@@ -55,7 +54,7 @@ func JudgeSWF003(s *inventory.Snapshot, p *configs.Policy) []finding.Finding {
 			continue
 		}
 		subject := subject(process)
-		o := trace(s, p, process, tree)
+		o := trace(s, p, process)
 		if o.verdict == finding.Pass {
 			known[subject] = true
 			continue
@@ -82,8 +81,9 @@ func subject(p *inventory.Process) string {
 }
 
 // trace follows one process to its origin.
-func trace(s *inventory.Snapshot, p *configs.Policy, process *inventory.Process, tree uint64) origin {
+func trace(s *inventory.Snapshot, p *configs.Policy, process *inventory.Process) origin {
 	_, owned := s.Owner(process)
+	first := s.First() // whose files are the ones that package databases speak of
 	switch {
 	case process.Memory:
 		return origin{finding.Fail, "runs from memory, from no file"}
@@ -101,7 +101,7 @@ func trace(s *inventory.Snapshot, p *configs.Policy, process *inventory.Process,
 		return origin{finding.Pass, ""}
 	case anyonesDirectory(process.Executable):
 		return origin{finding.Fail, "runs from a directory that users may write to"}
-	case tree == 0 || process.MountNS != tree:
+	case first == nil || first.MountNS == 0 || process.MountNS != first.MountNS:
 		return origin{finding.Unknown, "runs in another file tree than the packages that were read"}
 	}
 	return origin{finding.Review, "belongs to no package"}
@@ -116,17 +116,6 @@ func anyonesDirectory(path string) bool {
 		}
 	}
 	return false
-}
-
-// hostTree is the mount namespace of the first process, whose files are the ones
-// that package databases speak of; 0 if it is not known.
-func hostTree(s *inventory.Snapshot) uint64 {
-	for i := range s.Processes {
-		if s.Processes[i].ID.PID == 1 {
-			return s.Processes[i].MountNS
-		}
-	}
-	return 0
 }
 
 func addProcess(programs map[string]*finding.Finding, subject string, process *inventory.Process, o origin) {

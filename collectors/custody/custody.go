@@ -156,8 +156,7 @@ func (c *Collector) holdings() []inventory.Holding {
 		})
 	}
 	slices.SortFunc(rows, func(a, b inventory.Holding) int {
-		return cmp.Or(cmp.Compare(a.Store, b.Store), cmp.Compare(a.Process.PID, b.Process.PID),
-			cmp.Compare(a.Process.Start, b.Process.Start), cmp.Compare(a.How, b.How))
+		return cmp.Or(cmp.Compare(a.Store, b.Store), a.Process.Compare(b.Process), cmp.Compare(a.How, b.How))
 	})
 	return rows
 }

@@ -55,7 +55,7 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 		return facts, err
 	}
 	facts.Tables = []inventory.Table{{Name: "engines", Date: c.table.Date}}
-	home := hostNamespace(seen)
+	first := seen.First()
 	c.mounts, _, _ = c.host.ReadMounts("/proc/self/mountinfo")
 	found := make(map[place]bool)
 	var container, muted string // an example of each
@@ -70,7 +70,7 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 			muted = cmp.Or(muted, p.Name)
 		}
 		at := place{engine: engine.Name}
-		if p.Container != "" || p.PIDNS != 0 && home != 0 && p.PIDNS != home {
+		if p.Contained(first) {
 			at.inside = p.ID
 			contained++
 			container = cmp.Or(container, engine.Name)
@@ -127,16 +127,6 @@ func oldestFirst(processes []inventory.Process) []inventory.Process {
 		return cmp.Or(cmp.Compare(a.ID.Start, b.ID.Start), cmp.Compare(a.ID.PID, b.ID.PID))
 	})
 	return programs
-}
-
-// hostNamespace is the namespace of process 1's ids; 0 unknown.
-func hostNamespace(seen *inventory.Facts) uint64 {
-	for i := range seen.Processes {
-		if seen.Processes[i].ID.PID == 1 {
-			return seen.Processes[i].PIDNS
-		}
-	}
-	return 0
 }
 
 func (c *Collector) engineOf(p *inventory.Process) (configs.Engine, bool) {

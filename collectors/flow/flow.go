@@ -206,13 +206,12 @@ func (c *Collector) flows(views []view, unread map[uint64]bool, gaps *gaps) []in
 		gaps.add("connections", fmt.Sprintf("more than %d flows or %d connections", maxRows, maxConnections), c.table.lostNow, inventory.KindFlows)
 	}
 	return c.table.flows(func(f *inventory.Flow, own bool) inventory.Zone {
-		port := max(f.Local.Port(), f.Remote.Port()) // the other one is 0
 		switch {
 		case own:
 			return inventory.Host
 		case c.policy.InCity(f.Remote.Addr()):
 			return inventory.City
-		case c.policy.Approves(f.Direction, f.Remote.Addr(), port, now):
+		case c.policy.Approves(f.Direction, f.Remote.Addr(), f.Port(), now):
 			return inventory.Approved
 		}
 		return inventory.Outside
@@ -244,7 +243,7 @@ func (c *Collector) listeners(views []view, gaps *gaps) []inventory.Listener {
 	}
 	slices.SortFunc(all, func(a, b inventory.Listener) int {
 		return cmp.Or(cmp.Compare(a.NetNS, b.NetNS), cmp.Compare(a.Protocol, b.Protocol), a.Local.Compare(b.Local),
-			cmp.Compare(a.Path, b.Path), compareExecutions(a.Process, b.Process))
+			cmp.Compare(a.Path, b.Path), a.Process.Compare(b.Process))
 	})
 	all = slices.Compact(all) // SO_REUSEPORT: one program may listen many times
 	unheld := 0

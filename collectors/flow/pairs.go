@@ -49,7 +49,7 @@ func (p *pairs) connections(holder func(inode uint64) inventory.Execution) []inv
 		all = append(all, inventory.LocalConnection{Process: holder(p.from), Peer: holder(p.to), Path: p.name, File: p.file})
 	}
 	slices.SortFunc(all, func(a, b inventory.LocalConnection) int {
-		return cmp.Or(compareExecutions(a.Process, b.Process), cmp.Compare(a.Path, b.Path), compareExecutions(a.Peer, b.Peer),
+		return cmp.Or(a.Process.Compare(b.Process), cmp.Compare(a.Path, b.Path), a.Peer.Compare(b.Peer),
 			cmp.Compare(a.File.Device, b.File.Device), cmp.Compare(a.File.Inode, b.File.Inode))
 	})
 	return slices.Compact(all)

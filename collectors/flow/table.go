@@ -224,14 +224,10 @@ func (t *table) flows(zone func(f *inventory.Flow, own bool) inventory.Zone) []i
 		flows = append(flows, f)
 	}
 	slices.SortFunc(flows, func(a, b inventory.Flow) int {
-		return cmp.Or(compareExecutions(a.Process, b.Process), cmp.Compare(a.NetNS, b.NetNS), cmp.Compare(a.Direction, b.Direction),
+		return cmp.Or(a.Process.Compare(b.Process), cmp.Compare(a.NetNS, b.NetNS), cmp.Compare(a.Direction, b.Direction),
 			cmp.Compare(a.Protocol, b.Protocol), a.Remote.Compare(b.Remote), a.Local.Compare(b.Local))
 	})
 	return flows
-}
-
-func compareExecutions(a, b inventory.Execution) int {
-	return cmp.Or(cmp.Compare(a.PID, b.PID), cmp.Compare(a.Start, b.Start))
 }
 
 // listeners finds the socket that a connection came in by.

@@ -6,7 +6,10 @@
 // one round into a [Snapshot]. What could not be seen is a fact too: a [Gap].
 package inventory
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Kinds of evidence. A gap names the kind it touches, a check the kinds it
 // needs; a check whose evidence a gap touches never passes.
@@ -64,6 +67,15 @@ func (f *Facts) Append(more *Facts) {
 	f.Captures = append(f.Captures, more.Captures...)
 	f.Tables = append(f.Tables, more.Tables...)
 	f.Gaps = append(f.Gaps, more.Gaps...)
+}
+
+// First gives process 1, whose namespaces are the machine's own; nil where it
+// was not seen.
+func (f *Facts) First() *Process {
+	if i := slices.IndexFunc(f.Processes, func(p Process) bool { return p.ID.PID == 1 }); i >= 0 {
+		return &f.Processes[i]
+	}
+	return nil
 }
 
 // Gap is evidence that could not be had: denied, unsupported, timed out, lost.

@@ -67,6 +67,15 @@ type Flow struct {
 	Zone        Zone      // of the remote address
 }
 
+// Port is the one that names the service: the local one of a flow that came in,
+// else the remote one.
+func (f *Flow) Port() uint16 {
+	if f.Direction == In {
+		return f.Local.Port()
+	}
+	return f.Remote.Port()
+}
+
 // LocalConnection is a Unix socket open now from one execution to a named
 // socket of another (or of itself). It never leaves the machine, but whoever is
 // connected to a data store's socket can read the store.

@@ -93,7 +93,7 @@ func mergeCandidates(rows []Candidate) []Candidate {
 }
 
 func (s *Snapshot) sort() {
-	slices.SortStableFunc(s.Processes, func(a, b Process) int { return compareExecutions(a.ID, b.ID) })
+	slices.SortStableFunc(s.Processes, func(a, b Process) int { return a.ID.Compare(b.ID) })
 	slices.SortStableFunc(s.Components, func(a, b Component) int {
 		return cmp.Or(cmp.Compare(a.Ecosystem, b.Ecosystem), cmp.Compare(a.Name, b.Name),
 			cmp.Compare(a.Version, b.Version), cmp.Compare(a.PURL, b.PURL))
@@ -103,14 +103,14 @@ func (s *Snapshot) sort() {
 	})
 	slices.SortStableFunc(s.Listeners, func(a, b Listener) int {
 		return cmp.Or(cmp.Compare(a.NetNS, b.NetNS), cmp.Compare(a.Protocol, b.Protocol), a.Local.Compare(b.Local),
-			cmp.Compare(a.Path, b.Path), compareExecutions(a.Process, b.Process))
+			cmp.Compare(a.Path, b.Path), a.Process.Compare(b.Process))
 	})
 	slices.SortStableFunc(s.Flows, func(a, b Flow) int {
-		return cmp.Or(compareExecutions(a.Process, b.Process), cmp.Compare(a.NetNS, b.NetNS), cmp.Compare(a.Direction, b.Direction),
+		return cmp.Or(a.Process.Compare(b.Process), cmp.Compare(a.NetNS, b.NetNS), cmp.Compare(a.Direction, b.Direction),
 			cmp.Compare(a.Protocol, b.Protocol), a.Remote.Compare(b.Remote), a.Local.Compare(b.Local))
 	})
 	slices.SortStableFunc(s.Locals, func(a, b LocalConnection) int {
-		return cmp.Or(compareExecutions(a.Process, b.Process), cmp.Compare(a.Path, b.Path), compareExecutions(a.Peer, b.Peer))
+		return cmp.Or(a.Process.Compare(b.Process), cmp.Compare(a.Path, b.Path), a.Peer.Compare(b.Peer))
 	})
 	slices.SortStableFunc(s.Mounts, func(a, b Mount) int {
 		return cmp.Or(cmp.Compare(a.Target, b.Target), cmp.Compare(a.Source, b.Source))
@@ -120,7 +120,7 @@ func (s *Snapshot) sort() {
 		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Engine, b.Engine))
 	})
 	slices.SortStableFunc(s.Holdings, func(a, b Holding) int {
-		return cmp.Or(cmp.Compare(a.Store, b.Store), compareExecutions(a.Process, b.Process), cmp.Compare(a.How, b.How))
+		return cmp.Or(cmp.Compare(a.Store, b.Store), a.Process.Compare(b.Process), cmp.Compare(a.How, b.How))
 	})
 	slices.SortStableFunc(s.Places, func(a, b Place) int { return a.Address.Compare(b.Address) })
 	slices.SortStableFunc(s.Captures, func(a, b Capture) int { return cmp.Compare(a.Name, b.Name) })
@@ -129,10 +129,6 @@ func (s *Snapshot) sort() {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Collector, b.Collector), cmp.Compare(a.Store, b.Store),
 			cmp.Compare(a.Subject, b.Subject), cmp.Compare(a.Reason, b.Reason))
 	})
-}
-
-func compareExecutions(a, b Execution) int {
-	return cmp.Or(cmp.Compare(a.PID, b.PID), cmp.Compare(a.Start, b.Start))
 }
 
 func (s *Snapshot) index() {
@@ -181,6 +177,15 @@ func (s *Snapshot) Process(id Execution) (*Process, bool) {
 	return &s.Processes[i], true
 }
 
+// Executable gives the path of what an execution runs, as policies name
+// programs; "" where it is not known or not to be believed.
+func (s *Snapshot) Executable(id Execution) string {
+	if p, ok := s.Process(id); ok && !p.Foreign {
+		return p.Executable
+	}
+	return ""
+}
+
 // Component gives the component with a package URL.
 func (s *Snapshot) Component(purl string) (*Component, bool) {
 	i, ok := s.components[purl]
@@ -218,7 +223,7 @@ func (s *Snapshot) StoresHeldBy(id Execution) []Holding { return s.holdings[id] 
 
 // FlowsOf lists the flows of an execution.
 func (s *Snapshot) FlowsOf(id Execution) []Flow {
-	return span(s.Flows, id, func(f Flow, id Execution) int { return compareExecutions(f.Process, id) })
+	return span(s.Flows, id, func(f Flow, id Execution) int { return f.Process.Compare(id) })
 }
 
 // Place gives what is known of where an address is.

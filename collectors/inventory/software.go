@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 )
@@ -10,6 +11,11 @@ import (
 type Execution struct {
 	PID   int
 	Start uint64 // clock ticks after boot: field 22 of /proc/PID/stat, proc(5)
+}
+
+// Compare orders executions by process id, then by start.
+func (e Execution) Compare(other Execution) int {
+	return cmp.Or(cmp.Compare(e.PID, other.PID), cmp.Compare(e.Start, other.Start))
 }
 
 // String gives the id for people.
@@ -44,6 +50,13 @@ type Process struct {
 	NetNS      uint64
 	PIDNS      uint64
 	UserNS     uint64
+}
+
+// Contained reports whether a process is in a container, by the name of one or
+// by process ids apart from those of the machine's first process, which may be
+// nil. A unit with mounts of its own is in none.
+func (p *Process) Contained(first *Process) bool {
+	return p.Container != "" || first != nil && p.PIDNS != 0 && first.PIDNS != 0 && p.PIDNS != first.PIDNS
 }
 
 // Program names what runs, for metrics and tables: the unit, else the
