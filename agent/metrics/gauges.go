@@ -113,37 +113,28 @@ func (p *page) checks(f *families, r *agent.Report) {
 	}
 }
 
-// freedoms counts things by whether their licence is free.
-type freedoms map[inventory.Freedom]int
-
-// all lists the three answers.
-func (freedoms) all() []inventory.Freedom {
-	return []inventory.Freedom{inventory.Free, inventory.NonFree, inventory.FreedomUnknown}
-}
-
 // software shows what is installed and running, by licence.
 func (p *page) software(f *families, s *inventory.Snapshot) {
-	installed := make(freedoms)
-	byEcosystem := make(map[string]freedoms)
+	var installed, running inventory.Share
+	byEcosystem := make(map[string]*inventory.Share)
 	for i := range s.Components {
 		c := &s.Components[i]
 		if byEcosystem[c.Ecosystem] == nil {
-			byEcosystem[c.Ecosystem] = make(freedoms)
+			byEcosystem[c.Ecosystem] = &inventory.Share{}
 		}
-		byEcosystem[c.Ecosystem][c.Licence.Freedom]++
-		installed[c.Licence.Freedom]++
+		byEcosystem[c.Ecosystem].Add(c.Licence.Freedom)
+		installed.Add(c.Licence.Freedom)
 	}
-	for ecosystem, counts := range byEcosystem {
-		for _, freedom := range counts.all() {
-			p.gauge(f.components, float64(counts[freedom]), ecosystem, freedom.String())
+	for ecosystem, share := range byEcosystem {
+		for _, freedom := range inventory.Freedoms() {
+			p.gauge(f.components, float64(share.Of(freedom)), ecosystem, freedom.String())
 		}
 	}
-	running := make(freedoms)
 	for _, program := range s.Programs() {
-		running[program.Freedom()]++
+		running.Add(program.Freedom())
 	}
-	for _, freedom := range running.all() {
-		p.gauge(f.runningPrograms, float64(running[freedom]), freedom.String())
+	for _, freedom := range inventory.Freedoms() {
+		p.gauge(f.runningPrograms, float64(running.Of(freedom)), freedom.String())
 	}
 	p.ratio(f, "installed", installed)
 	p.ratio(f, "running", running)
@@ -151,13 +142,12 @@ func (p *page) software(f *families, s *inventory.Snapshot) {
 
 // ratio shows a share as the two ends between which the truth lies. Of nothing
 // there is no share.
-func (p *page) ratio(f *families, scope string, counts freedoms) {
-	total := counts[inventory.Free] + counts[inventory.NonFree] + counts[inventory.FreedomUnknown]
-	if total == 0 {
+func (p *page) ratio(f *families, scope string, share inventory.Share) {
+	if share.Total() == 0 {
 		return
 	}
-	p.gauge(f.freeRatio, float64(counts[inventory.Free])/float64(total), scope, "low")
-	p.gauge(f.freeRatio, float64(counts[inventory.Free]+counts[inventory.FreedomUnknown])/float64(total), scope, "high")
+	p.gauge(f.freeRatio, share.Low(), scope, "low")
+	p.gauge(f.freeRatio, share.High(), scope, "high")
 }
 
 // custody shows where declared data lies and how many programs hold it.

@@ -182,13 +182,3 @@ func TestBytes(t *testing.T) {
 		}
 	}
 }
-
-func TestShare(t *testing.T) {
-	s := Share{Free: 6, NonFree: 1, Unknown: 3}
-	if low, high, ok := s.Bounds(); low != 0.6 || high != 0.9 || !ok {
-		t.Errorf("Bounds = %v, %v, %t", low, high, ok)
-	}
-	if _, _, ok := (&Share{}).Bounds(); ok {
-		t.Error("nothing has a share")
-	}
-}

@@ -116,7 +116,7 @@ func (t *table) machine() {
 }
 
 func (t *table) software() {
-	var installed, running Share
+	var installed, running inventory.Share
 	for i := range t.Components {
 		installed.Add(t.Components[i].Licence.Freedom)
 	}
@@ -125,44 +125,17 @@ func (t *table) software() {
 	}
 	t.rows("SOFTWARE", [][]string{
 		{"", "all", "free", "non-free", "unknown", "share of free software"},
-		append([]string{"installed components"}, installed.cells()...),
-		append([]string{"running programs"}, running.cells()...),
+		append([]string{"installed components"}, cells(installed)...),
+		append([]string{"running programs"}, cells(running)...),
 	})
 }
 
-// Share counts software by freedom.
-type Share struct{ Free, NonFree, Unknown int }
-
-// Add counts one.
-func (s *Share) Add(f inventory.Freedom) {
-	switch f {
-	case inventory.Free:
-		s.Free++
-	case inventory.NonFree:
-		s.NonFree++
-	case inventory.FreedomUnknown:
-		s.Unknown++
-	}
-}
-
-// Bounds gives the share of free software, 0 to 1, with the unknown counted as
-// not free (low) and as free (high); ok is false where there is nothing.
-func (s *Share) Bounds() (low, high float64, ok bool) {
-	all := s.Free + s.NonFree + s.Unknown
-	if all == 0 {
-		return 0, 0, false
-	}
-	return float64(s.Free) / float64(all), float64(s.Free+s.Unknown) / float64(all), true
-}
-
-func (s *Share) cells() []string {
+func cells(s inventory.Share) []string {
 	share := "unknown"
-	if low, high, ok := s.Bounds(); ok {
-		share = fmt.Sprintf("%.1f to %.1f %%", 100*low, 100*high)
+	if s.Total() > 0 {
+		share = fmt.Sprintf("%.1f to %.1f %%", 100*s.Low(), 100*s.High())
 	}
-	return []string{
-		strconv.Itoa(s.Free + s.NonFree + s.Unknown), strconv.Itoa(s.Free), strconv.Itoa(s.NonFree), strconv.Itoa(s.Unknown), share,
-	}
+	return []string{strconv.Itoa(s.Total()), strconv.Itoa(s.Free), strconv.Itoa(s.NonFree), strconv.Itoa(s.Unknown), share}
 }
 
 func (t *table) components() {

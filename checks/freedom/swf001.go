@@ -30,66 +30,42 @@ func SWF001() finding.Rule {
 	}
 }
 
-// share counts components by the freedom of their licences.
-type share struct{ free, nonfree, unknown int }
-
-func (c *share) count(freedom inventory.Freedom) {
-	switch freedom {
-	case inventory.Free:
-		c.free++
-	case inventory.NonFree:
-		c.nonfree++
-	case inventory.FreedomUnknown:
-		c.unknown++
-	}
-}
-
-func (c *share) total() int { return c.free + c.nonfree + c.unknown }
-
-// low takes unknown licences as not free, high as free.
-func (c *share) low() float64  { return ratio(c.free, c.total()) }
-func (c *share) high() float64 { return ratio(c.free+c.unknown, c.total()) }
-
-func ratio(part, whole int) float64 {
-	if whole == 0 {
-		return 0
-	}
-	return math.Round(1e4*float64(part)/float64(whole)) / 1e4
-}
+// rounded keeps four digits, enough for a hundredth of a percent.
+func rounded(share float64) float64 { return math.Round(1e4*share) / 1e4 }
 
 // JudgeSWF001 gives one finding about the machine.
 func JudgeSWF001(s *inventory.Snapshot, p *configs.Policy) []finding.Finding {
-	var installed share
+	var installed inventory.Share
 	var nonfree []string
 	for i := range s.Components {
 		c := &s.Components[i]
-		installed.count(c.Licence.Freedom)
+		installed.Add(c.Licence.Freedom)
 		if c.Licence.Freedom == inventory.NonFree {
 			nonfree = append(nonfree, c.Name)
 		}
 	}
-	if installed.total() == 0 {
+	if installed.Total() == 0 {
 		return []finding.Finding{{Reason: "no installed software was found"}}
 	}
 	f := finding.Finding{Facts: map[string]any{
-		"components": installed.total(), "free": installed.free, "nonfree": installed.nonfree, "unknown": installed.unknown,
-		"share_low": installed.low(), "share_high": installed.high(),
+		"components": installed.Total(), "free": installed.Free, "nonfree": installed.NonFree, "unknown": installed.Unknown,
+		"share_low": rounded(installed.Low()), "share_high": rounded(installed.High()),
 	}}
 	if len(nonfree) > 0 {
 		f.Facts["nonfree_components"] = nonfree[:min(len(nonfree), listed)]
 	}
-	minimum, unknown := p.Software.FreeShareMinimum, ratio(installed.unknown, installed.total())
+	minimum, unknown := p.Software.FreeShareMinimum, installed.High()-installed.Low()
 	switch {
-	case installed.high() < minimum:
+	case installed.High() < minimum:
 		f.Verdict = finding.Fail
-		f.Reason = fmt.Sprintf("at most %.1f %% of %d components are free, the policy asks for %.1f %%", 100*installed.high(), installed.total(), 100*minimum)
+		f.Reason = fmt.Sprintf("at most %.1f %% of %d components are free, the policy asks for %.1f %%", 100*installed.High(), installed.Total(), 100*minimum)
 	case unknown > p.Software.UnknownShareMaximum:
-		f.Reason = fmt.Sprintf("the licence of %.1f %% of %d components is unknown, the policy bears %.1f %%", 100*unknown, installed.total(), 100*p.Software.UnknownShareMaximum)
-	case installed.low() < minimum:
-		f.Reason = fmt.Sprintf("%.1f to %.1f %% of %d components are free: whether that is %.1f %% depends on unknown licences", 100*installed.low(), 100*installed.high(), installed.total(), 100*minimum)
+		f.Reason = fmt.Sprintf("the licence of %.1f %% of %d components is unknown, the policy bears %.1f %%", 100*unknown, installed.Total(), 100*p.Software.UnknownShareMaximum)
+	case installed.Low() < minimum:
+		f.Reason = fmt.Sprintf("%.1f to %.1f %% of %d components are free: whether that is %.1f %% depends on unknown licences", 100*installed.Low(), 100*installed.High(), installed.Total(), 100*minimum)
 	default:
 		f.Verdict = finding.Pass
-		f.Reason = fmt.Sprintf("at least %.1f %% of %d components are free", 100*installed.low(), installed.total())
+		f.Reason = fmt.Sprintf("at least %.1f %% of %d components are free", 100*installed.Low(), installed.Total())
 	}
 	return []finding.Finding{f}
 }
