@@ -11,7 +11,6 @@ import (
 	"fmt"
 
 	"cityward/agent"
-	"cityward/checks/finding"
 	"cityward/collectors/inventory"
 )
 
@@ -69,16 +68,4 @@ func marshal(doc any) ([]byte, error) {
 type documenter struct {
 	*agent.Report
 	*inventory.Snapshot
-}
-
-// ShownFindings are the findings a person has to know of: all but passes and
-// what does not apply.
-func ShownFindings(all []finding.Finding) []finding.Finding {
-	var shown []finding.Finding
-	for i := range all {
-		if v := all[i].Verdict; v != finding.Pass && v != finding.NotApplicable || all[i].Disposition == finding.TransferUsed {
-			shown = append(shown, all[i])
-		}
-	}
-	return shown
 }
