@@ -27,6 +27,12 @@ func in(remote string, port uint16, zone inventory.Zone) inventory.Flow {
 	return f
 }
 
+// of is a flow of another execution.
+func of(process inventory.Execution, f inventory.Flow) inventory.Flow {
+	f.Process = process
+	return f
+}
+
 // attempt is a connection that never came about.
 func attempt(f inventory.Flow) inventory.Flow {
 	f.Sent, f.Received, f.Attempts = 0, 0, f.Connections
@@ -150,6 +156,16 @@ func flowTrials() map[string][]trial {
 			{
 				"approved", holding(lawful), approving(transfer()),
 				map[string]finding.Verdict{"": finding.Pass, "/usr/bin/java → 198.51.100.0/24 port 443": finding.Pass},
+				nil,
+			},
+			{
+				"approved for one program, and none is known", holding(of(execution(0), lawful)), approving(transfer()),
+				only("unknown program → networks approved for others", finding.Unknown), nil,
+			},
+			{
+				"approved for any program, and none is known", holding(of(execution(0), lawful)),
+				with(approving(transfer()), func(p *configs.Policy) { p.Transfers[0].Programs = nil }),
+				map[string]finding.Verdict{"": finding.Pass, "unknown program → 198.51.100.0/24 port 443": finding.Pass},
 				nil,
 			},
 			{"tried", holding(attempt(leak)), city(), only("/usr/bin/java → 203.0.113.0/24 port 443", finding.Review), nil},

@@ -22,7 +22,7 @@ func NET002() finding.Rule {
 			finding.Pass:    "every destination beyond the city is covered by an approved transfer, and each of these is listed",
 			finding.Fail:    "a program was connected to a destination beyond the city that no transfer covers",
 			finding.Review:  "a program only tried to connect, or the policy names no network of the city",
-			finding.Unknown: "connections may have gone unseen",
+			finding.Unknown: "connections may have gone unseen, or one to a network that is approved for some programs belongs to no known program",
 		},
 		Remedy:   "Record the destination as a [[transfer]] with purpose, legal basis and end, or stop the program from connecting. cityward policy learn drafts the entries.",
 		Pitfalls: "Mirrors, time servers and content networks change addresses: approve their networks, or better a mirror of the city.",
@@ -35,20 +35,32 @@ func NET002() finding.Rule {
 // is lower for a destination in a country that the policy names.
 func JudgeNET002(s *inventory.Snapshot, p *configs.Policy) []finding.Finding {
 	var destinations ledger
+	nameless := 0
 	for i := range s.Flows {
 		f := &s.Flows[i]
 		if f.Direction != inventory.Out || !beyond(f) {
 			continue
 		}
+		transfers := covering(s, p, f, "")
+		if len(transfers) == 0 && f.Zone == inventory.Approved && f.Process == (inventory.Execution{}) {
+			nameless++
+			continue
+		}
 		who := program(s, f.Process)
 		subject := fmt.Sprintf("%s → %s port %d", who, network(f.Remote.Addr()), f.Remote.Port())
-		destinations.exchange(subject).add(f, who, "", covering(s, p, f, ""))
+		destinations.exchange(subject).add(f, who, "", transfers)
 	}
 	found := destinations.findings(s, p, "other destinations")
 	for i := range found {
 		if home(&found[i], p) {
 			found[i].Severity = finding.Medium
 		}
+	}
+	if nameless > 0 {
+		found = append(found, finding.Finding{
+			Subject: unknown + " → networks approved for others", Facts: map[string]any{"destinations": nameless},
+			Reason: fmt.Sprintf("connections to %d approved destinations belong to no known program, and the transfers name programs", nameless),
+		})
 	}
 	if settled(found) {
 		found = append(found, finding.Finding{
