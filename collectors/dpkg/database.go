@@ -37,7 +37,7 @@ func read(ctx context.Context, h *host.Host, at version, old *database) (*databa
 	}
 	there := db.match(records, db.listNames(h))
 	if db.diversions, err = readDiversions(h); err != nil {
-		db.gaps = append(db.gaps, gap(fileDiversions, cause(err), 0))
+		db.gaps = append(db.gaps, gap(fileDiversions, host.Cause(err), 0))
 	}
 	debian := onlyDebian(h)
 	in := bufio.NewReaderSize(nil, sizeLine)
@@ -48,7 +48,7 @@ func read(ctx context.Context, h *host.Host, at version, old *database) (*databa
 		}
 		text, err := db.licence(h, in, r.name, old)
 		if err != nil {
-			unread.add(dirDoc + "/" + r.name + "/copyright: " + cause(err))
+			unread.add(dirDoc + "/" + r.name + "/copyright: " + host.Cause(err))
 		}
 		db.components = append(db.components, component(r, at.vendor, debian, text))
 		db.lists = append(db.lists, r.list)
@@ -110,7 +110,7 @@ func (db *database) records(ctx context.Context, h *host.Host) (map[string]*reco
 	all := make(map[string]*record)
 	files, images, err := statusFiles(h)
 	if err != nil {
-		db.gaps = append(db.gaps, gap(dirAdmin, cause(err), 0))
+		db.gaps = append(db.gaps, gap(dirAdmin, host.Cause(err), 0))
 	}
 	var damaged tally
 	for _, path := range files {
@@ -123,7 +123,7 @@ func (db *database) records(ctx context.Context, h *host.Host) (map[string]*reco
 		}
 		optional := images || path != fileStatus // dpkg merges its updates at any time
 		if err != nil && (!optional || !host.Gone(err)) {
-			db.gaps = append(db.gaps, gap(path, cause(err), 0))
+			db.gaps = append(db.gaps, gap(path, host.Cause(err), 0))
 		}
 	}
 	db.gaps = damaged.gap(db.gaps, inventory.KindComponents, "damaged entries: their packages are not known")
@@ -137,7 +137,7 @@ func (db *database) listNames(h *host.Host) map[string]bool {
 	lists := make(map[string]bool)
 	dir, err := h.OpenDir(dirInfo)
 	if err != nil {
-		db.gaps = append(db.gaps, gap(dirInfo, cause(err), 0))
+		db.gaps = append(db.gaps, gap(dirInfo, host.Cause(err), 0))
 		return lists
 	}
 	defer dir.Close()
@@ -152,7 +152,7 @@ func (db *database) listNames(h *host.Host) map[string]bool {
 			return lists
 		}
 		if err != nil {
-			db.gaps = append(db.gaps, gap(dirInfo, cause(err), 0))
+			db.gaps = append(db.gaps, gap(dirInfo, host.Cause(err), 0))
 			return lists
 		}
 	}

@@ -45,8 +45,6 @@ package dpkg
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 	"slices"
 
 	"cityward/collectors/internal/host"
@@ -176,12 +174,4 @@ func (t *tally) gap(gaps []inventory.Gap, kind, reason string) []inventory.Gap {
 	g := gap(t.example, reason, t.count)
 	g.Kind = kind
 	return append(gaps, g)
-}
-
-// cause is what went wrong, without the path that the gap's subject has.
-func cause(err error) string {
-	if at, ok := errors.AsType[*fs.PathError](err); ok {
-		return at.Err.Error()
-	}
-	return err.Error()
 }

@@ -169,7 +169,7 @@ func (c *Collector) search(ctx context.Context, programs []program) error {
 			}
 		})
 		if err != nil {
-			unread.add(dirInfo + "/" + list + ".list: " + cause(err))
+			unread.add(dirInfo + "/" + list + ".list: " + host.Cause(err))
 		}
 	}
 	if known == nil {

@@ -31,7 +31,7 @@ import (
 	"cityward/configs"
 )
 
-const collectorName = "flow"
+const collector = "flow"
 
 // Collector keeps the flows of the last minutes, so it is not for concurrent
 // use.
@@ -291,7 +291,7 @@ func (g *gaps) add(subject, reason string, lost int, kinds ...string) {
 	for _, kind := range kinds {
 		i := slices.IndexFunc(g.list, func(known inventory.Gap) bool { return known.Kind == kind && known.Reason == reason })
 		if i < 0 {
-			g.list = append(g.list, inventory.Gap{Collector: collectorName, Kind: kind, Subject: subject, Reason: reason, Lost: lost})
+			g.list = append(g.list, inventory.Gap{Collector: collector, Kind: kind, Subject: subject, Reason: reason, Lost: lost})
 			continue
 		}
 		g.list[i].Lost += lost

@@ -1,7 +1,6 @@
 package flow
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -11,8 +10,6 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -71,11 +68,11 @@ func namespaces(h *host.Host, seen *inventory.Facts) ([]*namespace, error) {
 		n := get(p.NetNS)
 		n.pids = append(n.pids, p.ID.PID)
 	}
-	mounts, err := h.ReadFile("/proc/self/mountinfo", 64<<20)
+	mounts, _, err := h.ReadMounts("/proc/self/mountinfo")
 	if err != nil {
 		return nil, fmt.Errorf("find network namespaces: %w", err)
 	}
-	for id, path := range parseMounts(mounts) {
+	for id, path := range mounted(mounts) {
 		n := get(id)
 		n.paths = append(n.paths, path)
 	}
@@ -87,43 +84,19 @@ func namespaces(h *host.Host, seen *inventory.Facts) ([]*namespace, error) {
 	return sorted, nil
 }
 
-// parseMounts finds mounted network namespaces in /proc/PID/mountinfo, see
-// proc(5): the root of such a mount is net:[INODE], its type nsfs.
-func parseMounts(data []byte) iter.Seq2[uint64, string] {
+// mounted finds the network namespaces in a mount table by inode number: the
+// root of such a mount is net:[INODE], its type nsfs.
+func mounted(table *host.MountTable) iter.Seq2[uint64, string] {
 	return func(yield func(uint64, string) bool) {
-		for line := range bytes.Lines(data) {
-			if !bytes.Contains(line, []byte(" - nsfs ")) {
+		for i := range table.Mounts {
+			m := &table.Mounts[i]
+			if m.Type != "nsfs" {
 				continue
 			}
-			fields := bytes.Fields(line) // id, parent, device, root, target, …
-			if len(fields) < 5 {
-				continue
-			}
-			id, err := host.ParseMagic(fields[3], "net")
-			if err == nil && !yield(id, unescape(string(fields[4]))) {
+			if id, err := host.ParseMagic([]byte(m.Root), "net"); err == nil && !yield(id, m.Target) {
 				return
 			}
 		}
-	}
-}
-
-// unescape undoes the \040 of mountinfo.
-func unescape(path string) string {
-	var b strings.Builder
-	for {
-		before, after, found := strings.Cut(path, `\`)
-		b.WriteString(before)
-		if !found {
-			return b.String()
-		}
-		code, err := strconv.ParseUint(after[:min(3, len(after))], 8, 8)
-		if err != nil || len(after) < 3 {
-			b.WriteByte('\\')
-			path = after
-			continue
-		}
-		b.WriteByte(byte(code))
-		path = after[3:]
 	}
 }
 

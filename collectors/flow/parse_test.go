@@ -5,7 +5,6 @@ import (
 	"errors"
 	"maps"
 	"net/netip"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -14,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"cityward/collectors/internal/host"
 	"cityward/collectors/inventory"
 )
 
@@ -339,33 +339,17 @@ func FuzzOwnAddresses(f *testing.F) {
 	})
 }
 
-func TestParseMounts(t *testing.T) {
+func TestMounted(t *testing.T) {
 	const text = `22 1 0:21 / /proc rw,relatime shared:5 - proc proc rw
 90 22 0:4 net:[4026532300] /run/netns/a\040b rw shared:7 - nsfs nsfs rw
 91 22 0:4 mnt:[4026532301] /run/snapd/ns/x rw - nsfs nsfs rw
 92 22 0:4 net:[oops] /run/netns/c rw - nsfs nsfs rw
-93 - nsfs 
 `
-	if got := maps.Collect(parseMounts([]byte(text))); !maps.Equal(got, map[uint64]string{4026532300: "/run/netns/a b"}) {
+	table, _, err := host.ParseMounts(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := maps.Collect(mounted(table)); !maps.Equal(got, map[uint64]string{4026532300: "/run/netns/a b"}) {
 		t.Errorf("got %v", got)
 	}
-	for in, want := range map[string]string{`\011a`: "\ta", `\9`: `\9`, `\`: `\`, `a\134b`: `a\b`} {
-		if got := unescape(in); got != want {
-			t.Errorf("%s: got %q, want %q", in, got, want)
-		}
-	}
-}
-
-func FuzzMounts(f *testing.F) {
-	if own, err := os.ReadFile("/proc/self/mountinfo"); err == nil {
-		f.Add(own)
-	}
-	f.Add([]byte(`90 22 0:4 net:[4026532300] /run/netns/a\040b rw shared:7 - nsfs nsfs rw`))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		for _, path := range parseMounts(data) {
-			if len(path) > len(data) {
-				t.Errorf("got %q", path)
-			}
-		}
-	})
 }

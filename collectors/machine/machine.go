@@ -11,13 +11,8 @@
 package machine
 
 import (
-	"bytes"
 	"context"
-	"errors"
-	"io/fs"
 	"net"
-	"strconv"
-	"time"
 
 	"github.com/shirou/gopsutil/v3/cpu"
 	gohost "github.com/shirou/gopsutil/v3/host"
@@ -82,11 +77,7 @@ func (c *Collector) Collect(ctx context.Context, _ *inventory.Facts) (inventory.
 }
 
 func gap(subject string, cause error) inventory.Gap {
-	reason := cause.Error()
-	if path, ok := errors.AsType[*fs.PathError](cause); ok {
-		reason = path.Err.Error() // the subject says which
-	}
-	return inventory.Gap{Collector: "machine", Kind: inventory.KindMachine, Subject: host.Text(subject, shown), Reason: host.Text(reason, shown)}
+	return inventory.Gap{Collector: "machine", Kind: inventory.KindMachine, Subject: host.Text(subject, shown), Reason: host.Text(host.Cause(cause), shown)}
 }
 
 // line reads a one-line file; "" where there is none.
@@ -115,22 +106,7 @@ func (c *Collector) system(m *inventory.Machine) {
 	}
 	m.Kernel = c.line("/proc/sys/kernel/osrelease")
 	m.BootID = c.line("/proc/sys/kernel/random/boot_id")
-	if data, err := c.host.ReadFile("/proc/stat", 1<<20); err == nil {
-		m.Booted = parseBootTime(data)
-	}
-}
-
-// parseBootTime gives the btime of /proc/stat, proc(5); zero if there is none.
-func parseBootTime(stat []byte) time.Time {
-	for line := range bytes.Lines(stat) {
-		if text, found := bytes.CutPrefix(line, []byte("btime ")); found {
-			seconds, err := strconv.ParseInt(string(bytes.TrimSpace(text)), 10, 64)
-			if err == nil && seconds > 0 && seconds < 1<<40 {
-				return time.Unix(seconds, 0).UTC()
-			}
-		}
-	}
-	return time.Time{}
+	m.Booted, _ = c.host.Booted() // zero where it is not known
 }
 
 // running fills in what only the running kernel says. Addresses are those of the

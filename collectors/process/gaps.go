@@ -9,7 +9,7 @@ import (
 )
 
 func gap(subject, reason string, lost int) inventory.Gap {
-	return inventory.Gap{Collector: collectorName, Kind: inventory.KindProcesses, Subject: subject, Reason: reason, Lost: lost}
+	return inventory.Gap{Collector: collector, Kind: inventory.KindProcesses, Subject: subject, Reason: reason, Lost: lost}
 }
 
 // denied counts the processes that could not be read as a whole, with one of

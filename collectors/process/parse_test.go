@@ -118,23 +118,3 @@ func TestParseArguments(t *testing.T) {
 		}
 	}
 }
-
-func TestParseBootTime(t *testing.T) {
-	if got, err := parseBootTime([]byte("cpu 1 2\nbtime 1700000000\nprocesses 4\n")); err != nil || got.Unix() != 1700000000 {
-		t.Errorf("got %v, %v", got, err)
-	}
-	for _, bad := range []string{"", "btime x\n", "btime -1\n", "nobtime 4\n"} {
-		if got, err := parseBootTime([]byte(bad)); err == nil {
-			t.Errorf("%q: got %v", bad, got)
-		}
-	}
-}
-
-func FuzzBootTime(f *testing.F) {
-	f.Add([]byte("cpu 1 2\nbtime 1700000000\n"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		if got, err := parseBootTime(data); err == nil && got.Unix() < 0 {
-			t.Errorf("got %v", got)
-		}
-	})
-}

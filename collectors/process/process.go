@@ -16,14 +16,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"cityward/collectors/internal/host"
 	"cityward/collectors/inventory"
 )
 
-const collectorName = "process"
+const collector = "process"
 
 // Bounds of what is kept of one process.
 const (
@@ -97,7 +96,7 @@ func (c *Collector) Collect(ctx context.Context, _ *inventory.Facts) (inventory.
 			facts.Gaps = append(facts.Gaps, gap(names.path, err.Error(), 0))
 		}
 	}
-	if r.boot, err = bootTime(c.host); err != nil {
+	if r.boot, err = c.host.Booted(); err != nil {
 		facts.Gaps = append(facts.Gaps, gap("/proc/stat", err.Error(), 0))
 	}
 	facts.Processes = make([]inventory.Process, 0, len(pids))
@@ -231,26 +230,4 @@ func parseArguments(data []byte) []string {
 		arguments = append(arguments, host.Text(string(word), argumentsLimit))
 	}
 	return arguments
-}
-
-// bootTime reads btime of /proc/stat, see proc(5).
-func bootTime(h *host.Host) (time.Time, error) {
-	data, err := h.ReadFile("/proc/stat", 8<<20) // the intr line grows with the machine
-	if err != nil {
-		return time.Time{}, fmt.Errorf("read boot time: %w", err)
-	}
-	return parseBootTime(data)
-}
-
-func parseBootTime(data []byte) (time.Time, error) {
-	for line := range bytes.Lines(data) {
-		if word, ok := bytes.CutPrefix(line, []byte("btime ")); ok {
-			seconds, err := strconv.ParseUint(string(bytes.TrimSpace(word)), 10, 40)
-			if err != nil {
-				return time.Time{}, fmt.Errorf("read boot time: %w", err)
-			}
-			return time.Unix(int64(seconds), 0).UTC(), nil
-		}
-	}
-	return time.Time{}, errors.New("read boot time: no btime in /proc/stat")
 }

@@ -135,14 +135,14 @@ func (r *round) openMachine() (*view, func(), error) {
 	case !r.host.Live():
 		return &view{r.host, cmp.Or(first, own)}, none, nil
 	case firstErr != nil:
-		r.gap("", "/proc/1/mountinfo", "the agent may have mounts of its own: "+reason(firstErr), 0)
+		r.gap("", "/proc/1/mountinfo", "the agent may have mounts of its own: "+host.Cause(firstErr), 0)
 		return &view{r.host, own}, none, nil
 	case ownErr == nil && own.Shares(first):
 		return &view{r.host, first}, none, nil
 	}
 	root, err := host.Open("/proc/1/root", r.host.Now)
 	if err != nil {
-		r.gap("", "/proc/1/root", "the agent has mounts of its own and cannot see the machine's: "+reason(err), 0)
+		r.gap("", "/proc/1/root", "the agent has mounts of its own and cannot see the machine's: "+host.Cause(err), 0)
 		return &view{r.host, cmp.Or(own, first)}, none, nil
 	}
 	return &view{root, first}, func() { _ = root.Close() }, nil
@@ -222,7 +222,7 @@ func (r *round) follow(v *view, store, declared string) (inventory.StorePath, []
 		if errors.Is(at.err, fs.ErrNotExist) || errors.Is(at.err, unix.ENOTDIR) {
 			found.Medium = inventory.MediumMissing
 		} else {
-			r.gap(store, declared, reason(at.err), 0)
+			r.gap(store, declared, host.Cause(at.err), 0)
 		}
 		return found, nil
 	}

@@ -119,7 +119,7 @@ func answer(crypt bool, otherwise string) string {
 func (t *trail) path(v *view, p string, crypt bool, depth int) {
 	at := v.locate(p)
 	if at.err != nil {
-		t.lost(host.Text(p, 256)+": "+reason(at.err), crypt)
+		t.lost(host.Text(p, 256)+": "+host.Cause(at.err), crypt)
 		return
 	}
 	t.mount(v, at.mount, crypt, depth)
@@ -235,7 +235,7 @@ func (t *trail) deviceOf(file string) string {
 func (t *trail) device(link string, crypt bool, depth int) {
 	dir, err := sysLink(t.host.files, link)
 	if err != nil {
-		t.lost(link+": "+reason(err), crypt)
+		t.lost(link+": "+host.Cause(err), crypt)
 		return
 	}
 	t.block(dir, crypt, depth)
@@ -281,7 +281,7 @@ func (t *trail) block(dir string, crypt bool, depth int) {
 
 func (t *trail) leaf(dir string, crypt bool) {
 	if !exists(t.host.files, dir) {
-		t.lost(dir+": "+reason(fs.ErrNotExist), crypt)
+		t.lost(dir+": "+host.Cause(fs.ErrNotExist), crypt)
 		return
 	}
 	disk, dead := leaf(t.host.files, dir)
@@ -334,13 +334,4 @@ func worst(values, order []string) string {
 		}
 	}
 	return inventory.MediumUnknown
-}
-
-// reason puts an error in words for people, without the path that the subject
-// of the gap has already.
-func reason(err error) string {
-	if at, ok := errors.AsType[*fs.PathError](err); ok {
-		err = at.Err
-	}
-	return err.Error()
 }

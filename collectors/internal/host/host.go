@@ -231,3 +231,12 @@ func (h *Host) Resolve(path string) (string, error) {
 func Gone(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH)
 }
+
+// Cause puts an error in words for people, without the path that a gap names
+// already.
+func Cause(err error) string {
+	if at, ok := errors.AsType[*fs.PathError](err); ok {
+		return at.Err.Error()
+	}
+	return err.Error()
+}
