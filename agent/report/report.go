@@ -1,5 +1,5 @@
 // Package report turns a finished round into documents: JSON for programs, in
-// the shapes that docs/json.md promises, and tables for people.
+// the shapes that testdata/*.json shows, and tables for people.
 //
 // The JSON types are apart from the inventory's nouns on purpose: what is
 // promised to the outside changes slower than what the rooms need, and only what
