@@ -97,7 +97,7 @@ func (p *program) checksRun() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return verdict(r.Results, threshold)
+			return verdict(r.Findings, threshold)
 		},
 	}
 	formatFlag(cmd, &format, "table", "json")

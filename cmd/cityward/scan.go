@@ -38,7 +38,7 @@ func (p *program) scanCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return verdict(r.Results, threshold)
+			return verdict(r.Findings, threshold)
 		},
 	}
 	formatFlag(cmd, &format, "table", "json")
@@ -73,17 +73,20 @@ func parseFailOn(word string) (*finding.Severity, error) {
 	return &severity, nil
 }
 
-// verdict gives the exit status for the results.
-func verdict(results []checks.Result, threshold *finding.Severity) error {
+// verdict gives the exit status for the findings. Their severity counts, which a
+// judge may have lowered, and each of them: a failure does not make up for what
+// could not be seen beside it.
+func verdict(findings []finding.Finding, threshold *finding.Severity) error {
 	if threshold == nil {
 		return nil
 	}
 	blind := false
-	for _, r := range results {
-		if r.Verdict == finding.Fail && r.Disposition != finding.Waived && r.Severity >= *threshold {
+	for i := range findings {
+		f := &findings[i]
+		if f.Verdict == finding.Fail && f.Disposition != finding.Waived && f.Severity >= *threshold {
 			return &statusError{status: exitFindings}
 		}
-		blind = blind || r.Verdict == finding.Unknown && r.Severity >= finding.High
+		blind = blind || f.Verdict == finding.Unknown && f.Severity >= finding.High
 	}
 	if blind {
 		return &statusError{status: exitBlind}
