@@ -24,7 +24,7 @@ func NET002() finding.Rule {
 			finding.Review:  "a program only tried to connect, or the policy names no network of the city",
 			finding.Unknown: "connections may have gone unseen, or one to a network that is approved for some programs belongs to no known program",
 		},
-		Remedy:   "Record the destination as a [[transfer]] with purpose, legal basis and end, or stop the program from connecting. cityward policy learn drafts the entries.",
+		Remedy:   "Record the destination as a [[transfer]] with purpose, legal basis and end, or stop the program from connecting.",
 		Pitfalls: "Mirrors, time servers and content networks change addresses: approve their networks, or better a mirror of the city.",
 		Needs:    []string{inventory.KindFlows},
 		Maps:     finding.Maps{"eu_csf": {"SOV-6.3"}, "c3a": {"SOV-4-08"}, "ens": {"mp.com.1"}},
