@@ -12,6 +12,7 @@ package access
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -120,7 +121,7 @@ func (c *Collector) look(ctx context.Context, row *inventory.DataStore, p *inven
 	if p.Resolved == "" {
 		return []inventory.Gap{gap(row.ID, p.Path, "the directory could not be reached")}
 	}
-	w, err := c.walk(ctx, p.Resolved)
+	w, err := c.walk(ctx, p)
 	if err != nil {
 		return []inventory.Gap{gap(row.ID, p.Path, host.Text(err.Error(), 300))}
 	}
@@ -132,11 +133,16 @@ func (c *Collector) look(ctx context.Context, row *inventory.DataStore, p *inven
 	return nil
 }
 
-// walk gives what is below dir, from memory while that is fresh.
-func (c *Collector) walk(ctx context.Context, dir string) (walk, error) {
+// walk gives what is below a directory, from memory while that is fresh. An
+// agent with mounts of its own may find another directory at the same path.
+func (c *Collector) walk(ctx context.Context, p *inventory.StorePath) (walk, error) {
+	dir := p.Resolved
 	st, err := c.host.Stat(dir)
 	if err != nil {
 		return walk{}, err
+	}
+	if p.File != (inventory.FileID{Device: st.Dev, Inode: st.Ino}) {
+		return walk{}, errors.New("the agent has mounts of its own and sees another directory there")
 	}
 	reachable, err := c.reachable(dir)
 	if err != nil {

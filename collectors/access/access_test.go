@@ -66,8 +66,17 @@ func newCollector(t *testing.T, root string, c *clock) *Collector {
 	return New(h, cfg)
 }
 
-func stored(medium string) *inventory.Facts {
-	return &inventory.Facts{Stores: []inventory.DataStore{{ID: "s", Paths: []inventory.StorePath{{Path: "/srv/s", Resolved: "/srv/s", File: inventory.FileID{Device: 1, Inode: 1}, Medium: medium, Mount: inventory.Mount{Network: medium == inventory.MediumNetwork}}}}}}
+// stored is what the storage room says of the store below a root.
+func stored(t *testing.T, root, medium string) *inventory.Facts {
+	t.Helper()
+	var st syscall.Stat_t
+	if err := syscall.Stat(filepath.Join(root, "srv/s"), &st); err != nil {
+		t.Fatal(err)
+	}
+	return &inventory.Facts{Stores: []inventory.DataStore{{ID: "s", Paths: []inventory.StorePath{{
+		Path: "/srv/s", Resolved: "/srv/s", File: inventory.FileID{Device: st.Dev, Inode: st.Ino}, Medium: medium,
+		Mount: inventory.Mount{Network: medium == inventory.MediumNetwork},
+	}}}}}
 }
 
 func TestExposure(t *testing.T) {
@@ -101,7 +110,8 @@ func TestExposure(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			// The last mode of a path wins, so that srv itself can be closed.
-			facts, err := newCollector(t, tree(t, tt.lines...), &clock{}).Collect(t.Context(), stored(inventory.MediumLocal))
+			root := tree(t, tt.lines...)
+			facts, err := newCollector(t, root, &clock{}).Collect(t.Context(), stored(t, root, inventory.MediumLocal))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -117,17 +127,20 @@ func TestExposure(t *testing.T) {
 
 func TestNotSeenIsAGap(t *testing.T) {
 	root := tree(t, "srv/s/ 0755")
-	unlooked := stored(inventory.MediumLocal)
+	unlooked := stored(t, root, inventory.MediumLocal)
 	unlooked.Stores[0].Paths[0].File = inventory.FileID{}
+	another := stored(t, root, inventory.MediumLocal)
+	another.Stores[0].Paths[0].File.Inode++
 	for _, tt := range []struct {
 		name string
 		seen *inventory.Facts
 		want string
 	}{
 		{"storage told nothing", &inventory.Facts{}, "where the store lies is not known"},
-		{"missing", stored(inventory.MediumMissing), "missing"},
-		{"network", stored(inventory.MediumNetwork), "its server's"},
+		{"missing", stored(t, root, inventory.MediumMissing), "missing"},
+		{"network", stored(t, root, inventory.MediumNetwork), "its server's"},
 		{"FUSE", unlooked, "may not answer"},
+		{"mounts of the agent's own", another, "sees another directory"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			facts, err := newCollector(t, root, &clock{}).Collect(t.Context(), tt.seen)
@@ -150,7 +163,7 @@ func TestBounds(t *testing.T) {
 		}
 		f.Close()
 	}
-	facts, err := newCollector(t, root, &clock{}).Collect(t.Context(), stored(inventory.MediumLocal))
+	facts, err := newCollector(t, root, &clock{}).Collect(t.Context(), stored(t, root, inventory.MediumLocal))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +182,7 @@ func TestWalksAreRemembered(t *testing.T) {
 	c := &clock{time.Unix(1000, 0)}
 	collector := newCollector(t, root, c)
 	exposed := func() int {
-		facts, err := collector.Collect(t.Context(), stored(inventory.MediumLocal))
+		facts, err := collector.Collect(t.Context(), stored(t, root, inventory.MediumLocal))
 		if err != nil {
 			t.Fatal(err)
 		}

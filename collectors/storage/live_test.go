@@ -39,6 +39,9 @@ func TestMain(m *testing.M) {
 
 // perform runs in the new namespaces.
 func perform(name, dir string) error {
+	if name == "nobody" {
+		return look(nil)
+	}
 	if err := unix.Mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
 	}
@@ -49,6 +52,11 @@ func perform(name, dir string) error {
 	if err != nil {
 		return err
 	}
+	return look(paths)
+}
+
+// look declares the paths as stores and prints what is found of them.
+func look(paths []string) error {
 	h, err := host.Open("/", time.Now)
 	if err != nil {
 		return err
@@ -110,6 +118,11 @@ func mountImage(image, target string) error {
 // play performs a stage and gives the facts it printed.
 func play(t *testing.T, name string) inventory.Facts {
 	t.Helper()
+	return playAs(t, name, &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID})
+}
+
+func playAs(t *testing.T, name string, attributes *syscall.SysProcAttr) inventory.Facts {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		if os.Getenv("CI") != "" {
 			t.Fatal("mounting needs root")
@@ -119,7 +132,7 @@ func play(t *testing.T, name string) inventory.Facts {
 	cmd := exec.CommandContext(t.Context(), "/proc/self/exe")
 	cmd.Env = append(os.Environ(), stage+"="+name, stage+"_DIR="+t.TempDir())
 	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID}
+	cmd.SysProcAttr = attributes
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -189,6 +202,17 @@ func TestLiveDeadMount(t *testing.T) {
 }
 
 // This very machine: whatever it is, the root directory has an answer.
+// Who has mounts of his own and may not look at the machine's may read another
+// directory than the one that was declared, and its permissions.
+func TestLiveMountsOfOwn(t *testing.T) {
+	facts := playAs(t, "nobody", &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS, Credential: &syscall.Credential{Uid: 65534, Gid: 65534}})
+	for _, kind := range []string{inventory.KindStorage, inventory.KindAccess} {
+		if !slices.ContainsFunc(facts.Gaps, func(g inventory.Gap) bool { return g.Kind == kind && strings.Contains(g.Reason, "mounts of its own") }) {
+			t.Errorf("no gap of kind %s: %+v", kind, facts.Gaps)
+		}
+	}
+}
+
 func TestLiveRoot(t *testing.T) {
 	h, err := host.Open("/", time.Now)
 	if err != nil {

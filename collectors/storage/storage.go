@@ -135,17 +135,25 @@ func (r *round) openMachine() (*view, func(), error) {
 	case !r.host.Live():
 		return &view{r.host, cmp.Or(first, own)}, none, nil
 	case firstErr != nil:
-		r.gap("", "/proc/1/mountinfo", "the agent may have mounts of its own: "+host.Cause(firstErr), 0)
+		r.elsewhere("/proc/1/mountinfo", "the agent may have mounts of its own: "+host.Cause(firstErr))
 		return &view{r.host, own}, none, nil
 	case ownErr == nil && own.Shares(first):
 		return &view{r.host, first}, none, nil
 	}
 	root, err := host.Open("/proc/1/root", r.host.Now)
 	if err != nil {
-		r.gap("", "/proc/1/root", "the agent has mounts of its own and cannot see the machine's: "+host.Cause(err), 0)
+		r.elsewhere("/proc/1/root", "the agent has mounts of its own and cannot see the machine's: "+host.Cause(err))
 		return &view{r.host, cmp.Or(own, first)}, none, nil
 	}
 	return &view{root, first}, func() { _ = root.Close() }, nil
+}
+
+// elsewhere says that paths may lead to other directories than the machine's,
+// so that their permissions, too, may be those of others.
+func (r *round) elsewhere(subject, reason string) {
+	for _, kind := range []string{inventory.KindStorage, inventory.KindAccess} {
+		r.facts.Gaps = append(r.facts.Gaps, inventory.Gap{Collector: collector, Kind: kind, Subject: subject, Reason: reason})
+	}
 }
 
 func (r *round) readTable(h *host.Host, file string) (*host.MountTable, error) {
