@@ -38,6 +38,7 @@ type Agent struct {
 	state  ConfigState
 	stats  map[string]*CollectorStat
 	stuck  map[string]<-chan struct{} // collectors that did not come back, until they do
+	given  map[string]*configs.Config // what each collector works by
 	since  map[string]time.Time       // when each finding was first seen with its verdict
 	rounds uint64
 	began  atomic.Int64 // of the round that runs, in Unix nanoseconds; 0 between rounds
@@ -73,13 +74,18 @@ type CollectorStat struct {
 
 // New returns an agent that has not looked yet.
 func New(o Options) *Agent {
-	return &Agent{
+	a := &Agent{
 		Options: o,
 		state:   ConfigState{Valid: true, Loaded: o.Now()},
 		stats:   make(map[string]*CollectorStat),
 		stuck:   make(map[string]<-chan struct{}),
+		given:   make(map[string]*configs.Config),
 		since:   make(map[string]time.Time),
 	}
+	for _, entry := range o.Set.Entries() {
+		a.given[entry.Name] = o.Config
+	}
+	return a
 }
 
 // Run makes a round at once and then one each interval, until ctx ends. A value
@@ -117,7 +123,8 @@ func (a *Agent) Busy() time.Duration {
 }
 
 // Reload reads the configuration again. A broken one changes nothing but the
-// state that reports and metrics show.
+// state that reports and metrics show. A collector is given the new one when it
+// is next asked, so never while it is at work.
 func (a *Agent) Reload() {
 	config, err := a.Load()
 	if err != nil {
@@ -130,7 +137,6 @@ func (a *Agent) Reload() {
 	}
 	a.Config = config
 	a.state = ConfigState{Valid: true, Loaded: a.Now()}
-	a.Set.Configure(config)
 	a.Log.Info("configuration reloaded", "file", config.Source)
 }
 
@@ -226,6 +232,10 @@ func (a *Agent) attempt(ctx context.Context, entry collectors.Entry, seen invent
 		default:
 			return inventory.Facts{}, fmt.Errorf("ask %s: has not come back from an earlier round", entry.Name)
 		}
+	}
+	if a.given[entry.Name] != a.Config {
+		entry.Configure(a.Config)
+		a.given[entry.Name] = a.Config
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.Config.Round.Timeout)
 	defer cancel()

@@ -124,6 +124,48 @@ func TestHangingCollectorIsLeftBehind(t *testing.T) {
 	})
 }
 
+// heeder is a collector that may be configured while it is not at work.
+type heeder struct {
+	collect
+
+	working atomic.Bool
+	city    string
+}
+
+func (h *heeder) Configure(cfg *configs.Config) {
+	if h.working.Load() {
+		panic("configured while at work")
+	}
+	h.city = cfg.City.Name
+}
+
+// A reload must not upset a collector that hangs, nor be lost on it.
+func TestReloadReachesHangingCollectorLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		h := &heeder{}
+		h.collect = func(context.Context, *inventory.Facts) (inventory.Facts, error) {
+			h.working.Store(true)
+			defer h.working.Store(false)
+			<-release
+			return inventory.Facts{}, nil
+		}
+		a := newAgent(t, collectors.Entry{Name: "stuck", Collector: h})
+		a.Round(t.Context())
+		renamed := configs.Default()
+		renamed.City.Name = "Another"
+		a.Load = func() (*configs.Config, error) { return renamed, nil }
+		a.Reload()
+		a.Round(t.Context())
+		close(release)
+		synctest.Wait()
+		a.Round(t.Context())
+		if h.city != "Another" {
+			t.Errorf("the collector works for the city %q", h.city)
+		}
+	})
+}
+
 func failing(verdict *finding.Verdict) checks.Check {
 	return checks.Check{
 		Rule: finding.Rule{ID: "TST-001", Title: "Test", Severity: finding.High},

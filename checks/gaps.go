@@ -15,7 +15,7 @@ func evidenceGaps(s *inventory.Snapshot) []inventory.Gap {
 	gaps := slices.Clone(s.Gaps)
 	for _, c := range s.Captures {
 		kind := capturedKind(c.Name)
-		said := slices.ContainsFunc(s.Gaps, func(g inventory.Gap) bool { return g.Kind == kind && g.Reason == c.Reason })
+		said := slices.ContainsFunc(s.Gaps, func(g inventory.Gap) bool { return g.Kind == kind && g.Store == "" && g.Reason == c.Reason })
 		if !c.Complete && kind != "" && !said {
 			gaps = append(gaps, inventory.Gap{Kind: kind, Subject: "capture of " + c.Name, Reason: c.Reason, Lost: int(min(c.Lost, 1<<31))})
 		}

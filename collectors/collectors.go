@@ -68,6 +68,14 @@ type Entry struct {
 	Collector
 }
 
+// Configure gives a new configuration to a collector that heeds one. The
+// collector must not be at work.
+func (e Entry) Configure(cfg *configs.Config) {
+	if c, heeds := e.Collector.(Configurer); heeds {
+		c.Configure(cfg)
+	}
+}
+
 // Set is the collectors of one machine.
 type Set struct {
 	host    *host.Host // nil for a set that Of made
@@ -93,15 +101,6 @@ func Of(entries ...Entry) *Set { return &Set{entries: entries} }
 
 // Entries lists the collectors in the order in which they run.
 func (s *Set) Entries() []Entry { return s.entries }
-
-// Configure gives a new configuration to the collectors that heed one.
-func (s *Set) Configure(cfg *configs.Config) {
-	for _, entry := range s.entries {
-		if c, heeds := entry.Collector.(Configurer); heeds {
-			c.Configure(cfg)
-		}
-	}
-}
 
 // Close releases the machine.
 func (s *Set) Close() error {

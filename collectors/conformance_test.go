@@ -107,6 +107,17 @@ func TestCatalogue(t *testing.T) {
 	}
 }
 
+// After a reload no collector may work by the old policy: all heed a new one but
+// those that work by none.
+func TestReloadReachesAll(t *testing.T) {
+	for _, entry := range build(t, t.TempDir()).Entries() {
+		_, heeds := entry.Collector.(Configurer)
+		if needs := entry.Name != "process" && entry.Name != "dpkg"; heeds != needs {
+			t.Errorf("%s heeds a new configuration: %t, want %t", entry.Name, heeds, needs)
+		}
+	}
+}
+
 // With nothing to read, every collector must say that it sees nothing.
 func TestEmptyRootIsNeverSilent(t *testing.T) {
 	set := build(t, t.TempDir())

@@ -54,6 +54,10 @@ func New(h *host.Host, cfg *configs.Config) *Collector {
 	}
 }
 
+// Configure takes a new policy. All flows are judged by it, those known already
+// too.
+func (c *Collector) Configure(cfg *configs.Config) { c.policy = &cfg.Policy }
+
 // Collect lists listeners, flows and connected Unix sockets. It uses the
 // processes seen to find network namespaces.
 func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (inventory.Facts, error) {

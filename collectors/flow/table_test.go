@@ -7,8 +7,19 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"cityward/collectors/internal/host"
 	"cityward/collectors/inventory"
+	"cityward/configs"
 )
+
+func openHost(t *testing.T) *host.Host {
+	t.Helper()
+	h, err := host.Open("/", time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
 
 // story plays rounds to a table.
 type story struct {
@@ -191,6 +202,21 @@ func TestZoneOfOwnAddresses(t *testing.T) {
 	}
 	if len(flows) != 4 || outside != 1 {
 		t.Errorf("got %+v", flows)
+	}
+}
+
+// A city that gives up a network has flows beyond it from the next round on.
+func TestReloadJudgesKnownFlowsAnew(t *testing.T) {
+	cfg := &configs.Config{Policy: configs.Policy{City: configs.City{Networks: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}}}}
+	c := New(openHost(t), cfg)
+	views := []view{{id: 5, sockets: []socket{tcp(stateEstablished, 0, 1, "10.77.0.1:40000", "203.0.113.7:443", 1, 1)}}}
+	zone := func() inventory.Zone { return c.flows(views, nil, new(gaps))[0].Zone }
+	if got := zone(); got != inventory.City {
+		t.Errorf("zone is %v, want city", got)
+	}
+	c.Configure(&configs.Config{})
+	if got := zone(); got != inventory.Outside {
+		t.Errorf("after the reload the zone is %v, want outside", got)
 	}
 }
 

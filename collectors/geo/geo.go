@@ -71,7 +71,7 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 		if err != nil {
 			facts.Gaps = append(facts.Gaps, gap(err.Error()))
 		}
-		if t.open() {
+		if t.path != "" {
 			facts.Tables = append(facts.Tables, inventory.Table{Name: t.name, Date: t.built, MaxAge: c.maxAge})
 		}
 	}

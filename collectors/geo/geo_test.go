@@ -136,6 +136,10 @@ func TestNoDatabaseIsAGap(t *testing.T) {
 			if len(facts.Places) != 0 || len(facts.Gaps) == 0 || !strings.Contains(facts.Gaps[0].Reason, tt.want) {
 				t.Errorf("places = %v, gaps = %+v; want a gap with %q", facts.Places, facts.Gaps, tt.want)
 			}
+			// A database that is asked for and not there has no date: nobody may call it current.
+			if tables := len(facts.Tables); tables != 0 && name == "none configured" || tables != 1 && name != "none configured" {
+				t.Errorf("tables = %+v", facts.Tables)
+			}
 		})
 	}
 }

@@ -17,7 +17,7 @@ type table struct {
 	name  string
 	path  string // "" none is configured
 	info  os.FileInfo
-	built time.Time
+	built time.Time                        // zero while nothing is open
 	find  func(netip.Addr) (string, error) // nil while nothing is open
 	free  func() error
 }
@@ -28,7 +28,7 @@ func (t *table) close() {
 	if t.free != nil {
 		_ = t.free() // unmapping a file that was only read
 	}
-	t.find, t.free, t.info = nil, nil, nil
+	t.find, t.free, t.info, t.built = nil, nil, nil, time.Time{}
 }
 
 // refresh opens the file if it is another than before. What was open stays in
