@@ -209,7 +209,8 @@ func (a *Agent) ask(ctx context.Context, entry collectors.Entry, seen inventory.
 		stat.LastSuccess, stat.Err = a.Now(), ""
 		return part
 	}
-	if stat.Err != err.Error() {
+	stopping := ctx.Err() != nil
+	if stat.Err != err.Error() && !stopping {
 		a.Log.Warn("collector sees nothing", "collector", entry.Name, "err", err)
 	}
 	stat.Err = err.Error()
