@@ -59,7 +59,7 @@ func (f *families) agent() {
 		"End of a waiver, in Unix time. The id is the check's; a further waiver of the same check has its number in the file after a slash.", "id")
 	f.transferExpiry = f.add("transfer_expiry_timestamp_seconds", "End of an approved transfer, in Unix time.", "id")
 	f.factsTimestamp = f.add("facts_timestamp_seconds",
-		"Date of a table of reference facts or a geo database: when it was made or last reviewed, in Unix time.", "table")
+		"Date of a table of reference facts or a geo database: when it was made or last reviewed, in Unix time; 0 if it is not known.", "table")
 }
 
 // sight is about what the agent can see.
