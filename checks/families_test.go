@@ -71,6 +71,8 @@ func running(processes ...inventory.Process) inventory.Facts {
 }
 
 func freedomTrials() map[string][]trial {
+	hidden := running(inventory.Process{Executable: "/usr/local/bin/x"})
+	hidden.Processes[0].MountNS = 0
 	unread := running()
 	unread.Components = nil
 	still := running()
@@ -107,6 +109,7 @@ func freedomTrials() map[string][]trial {
 			{"no package's", running(inventory.Process{Executable: "/usr/local/bin/x"}), city(), only("/usr/local/bin/x", finding.Review), nil},
 			{"container", running(inventory.Process{Executable: "/app/x", Container: "0123456789abcdef", MountNS: 9}), city(), only("/app/x in container 0123456789ab", finding.Unknown), nil},
 			{"another file tree", running(inventory.Process{Executable: "/app/x", MountNS: 9}), city(), only("/app/x", finding.Unknown), nil},
+			{"the machine's file tree is not known", hidden, city(), only("/usr/local/bin/x", finding.Unknown), nil},
 			{"not readable", running(inventory.Process{Name: "x"}), city(), only("[x]", finding.Unknown), nil},
 			{"no packages", unread, city(), only("", finding.Unknown), nil},
 			{"no processes", still, city(), only("", finding.Unknown), nil},

@@ -6,7 +6,6 @@ package coverage
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"cityward/checks/finding"
 	"cityward/collectors/inventory"
@@ -85,7 +84,11 @@ func missingKind(gaps []inventory.Gap) finding.Finding {
 		g := &gaps[i]
 		lost += g.Lost
 		if i < listed {
-			texts = append(texts, strings.TrimPrefix(fmt.Sprintf("%s: %s", g.Subject, g.Reason), ": "))
+			text := g.Reason
+			if g.Subject != "" && g.Subject != g.Kind { // which the finding's own subject names
+				text = g.Subject + ": " + text
+			}
+			texts = append(texts, text)
 		}
 	}
 	f := finding.Finding{

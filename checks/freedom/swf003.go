@@ -101,7 +101,9 @@ func trace(s *inventory.Snapshot, p *configs.Policy, process *inventory.Process)
 		return origin{finding.Pass, ""}
 	case anyonesDirectory(process.Executable):
 		return origin{finding.Fail, "runs from a directory that users may write to"}
-	case first == nil || first.MountNS == 0 || process.MountNS != first.MountNS:
+	case first == nil || first.MountNS == 0 || process.MountNS == 0:
+		return origin{finding.Unknown, "belongs to no package that was read, and whether its files are the machine's own is not known"}
+	case process.MountNS != first.MountNS:
 		return origin{finding.Unknown, "runs in another file tree than the packages that were read"}
 	}
 	return origin{finding.Review, "belongs to no package"}

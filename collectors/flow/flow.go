@@ -102,7 +102,7 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 	return facts, nil
 }
 
-const sampled = "sampled every round: flows that begin and end between two rounds, senders without a peer and protocols other than TCP and UDP are not seen"
+const sampled = "sampled every round: flows that begin and end between two rounds, datagrams sent without a connection and protocols other than TCP and UDP are not seen"
 
 // read reads every namespace that can be read and names the others.
 func (c *Collector) read(ctx context.Context, spaces []*namespace, gaps *gaps) (views []view, unread map[uint64]bool) {
@@ -226,7 +226,7 @@ func (c *Collector) unheldReason() string {
 	if c.holders.denied == 0 {
 		return "no process holds them: they are the kernel's own, or their holder closed them"
 	}
-	return fmt.Sprintf("no process that can be read holds them; the descriptors of %d processes may not be listed (needs CAP_SYS_PTRACE)", c.holders.denied)
+	return fmt.Sprintf("no process that can be read holds them, and %d cannot be read (needs CAP_SYS_PTRACE)", c.holders.denied)
 }
 
 // listeners lists what waits for peers, each once.

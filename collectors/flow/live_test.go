@@ -513,7 +513,7 @@ func TestUnprivileged(t *testing.T) {
 	if i < 0 || facts.Listeners[i].Process != (inventory.Execution{}) {
 		t.Errorf("got %+v", facts.Listeners)
 	}
-	for kind, text := range map[string]string{inventory.KindListeners: "may not be listed", inventory.KindFlows: "network namespace", inventory.KindHoldings: "network namespace"} {
+	for kind, text := range map[string]string{inventory.KindListeners: "cannot be read", inventory.KindFlows: "network namespace", inventory.KindHoldings: "network namespace"} {
 		if g := hasGap(facts, kind, text); g == nil || g.Lost == 0 {
 			t.Errorf("no gap %q among %+v", text, facts.Gaps)
 		}
