@@ -137,7 +137,7 @@ func accessTrials() map[string][]trial {
 		{"not looked at", store(0), city(), only("registry", finding.Unknown), nil},
 		{"not known", inventory.Facts{}, city(), only("registry", finding.Unknown), nil},
 		{"walk cut short", plus(store(10), inventory.Facts{Gaps: gap(inventory.KindAccess, "registry")}), city(), only("registry", finding.Unknown), nil},
-		{"services alone", store(0), with(city(), func(p *configs.Policy) { p.Stores = []configs.DataStore{{ID: "registry"}} }), only("registry", finding.NotApplicable), nil},
+		{"services alone", store(0), with(city(), func(p *configs.Policy) { p.Stores = []configs.DataStore{{ID: "registry"}} }), only("registry", finding.Unknown), nil},
 		{"nothing declared", store(10), undeclared(), only("", finding.Unknown), nil},
 	}}
 }

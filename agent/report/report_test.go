@@ -146,7 +146,7 @@ func TestNothingSeen(t *testing.T) {
 		}
 	}
 	var b strings.Builder
-	if err := ScanTable(&b, blind, false); err != nil {
+	if err := ScanTable(&b, blind, Style{}); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"unknown system", "none is declared", "unknown: the firmware's tables could not be read"} {
@@ -157,17 +157,14 @@ func TestNothingSeen(t *testing.T) {
 }
 
 func TestTables(t *testing.T) {
-	local := time.Local
-	time.Local = time.UTC
-	t.Cleanup(func() { time.Local = local })
 	var scan, inventory, checks strings.Builder
-	if err := ScanTable(&scan, sample(), false); err != nil {
+	if err := ScanTable(&scan, sample(), Style{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := InventoryTable(&inventory, sample(), false, false); err != nil {
+	if err := InventoryTable(&inventory, sample(), false, Style{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := ChecksTable(&checks, sample(), true); err != nil {
+	if err := ChecksTable(&checks, sample(), Style{Colour: true}); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "scan.txt", []byte(scan.String()))

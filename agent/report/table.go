@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"cityward/agent"
 	"cityward/checks"
@@ -22,10 +23,16 @@ const (
 	maxFindings = 12
 )
 
+// Style is how a table looks. The zero value is for files.
+type Style struct {
+	Colour bool
+	Local  bool // times as the reader's clock shows them, not RFC 3339 UTC
+}
+
 // ScanTable writes the result of a scan for people: what runs, where it
 // connects, where data lies, what is wrong with that, what could not be seen.
-func ScanTable(w io.Writer, r *agent.Report, colour bool) error {
-	t := newTable(w, r, colour)
+func ScanTable(w io.Writer, r *agent.Report, style Style) error {
+	t := newTable(w, r, style)
 	t.machine()
 	t.software()
 	t.programs(t.Programs(), maxPrograms)
@@ -38,8 +45,8 @@ func ScanTable(w io.Writer, r *agent.Report, colour bool) error {
 }
 
 // InventoryTable writes software and licences for people.
-func InventoryTable(w io.Writer, r *agent.Report, running, colour bool) error {
-	t := newTable(w, r, colour)
+func InventoryTable(w io.Writer, r *agent.Report, running bool, style Style) error {
+	t := newTable(w, r, style)
 	t.software()
 	if !running {
 		t.components()
@@ -49,8 +56,8 @@ func InventoryTable(w io.Writer, r *agent.Report, running, colour bool) error {
 }
 
 // ChecksTable writes verdicts and findings for people.
-func ChecksTable(w io.Writer, r *agent.Report, colour bool) error {
-	t := newTable(w, r, colour)
+func ChecksTable(w io.Writer, r *agent.Report, style Style) error {
+	t := newTable(w, r, style)
 	t.verdicts()
 	t.findings(0)
 	return t.err
@@ -58,13 +65,13 @@ func ChecksTable(w io.Writer, r *agent.Report, colour bool) error {
 
 type table struct {
 	documenter
-	w      io.Writer
-	colour bool
-	err    error
+	w     io.Writer
+	style Style
+	err   error
 }
 
-func newTable(w io.Writer, r *agent.Report, colour bool) *table {
-	return &table{documenter: documenter{Report: r, Snapshot: r.Snapshot}, w: w, colour: colour}
+func newTable(w io.Writer, r *agent.Report, style Style) *table {
+	return &table{documenter: documenter{Report: r, Snapshot: r.Snapshot}, w: w, style: style}
 }
 
 func (t *table) printf(format string, args ...any) {
@@ -87,7 +94,7 @@ func (t *table) rows(heading string, rows [][]string) {
 }
 
 func (t *table) paint(code, text string) string {
-	if !t.colour {
+	if !t.style.Colour {
 		return text
 	}
 	return "\x1b[" + code + "m" + text + "\x1b[0m"
@@ -99,7 +106,7 @@ func (t *table) machine() {
 		m = &inventory.Machine{}
 	}
 	t.printf("%s  %s · Linux %s %s · %s\n", t.paint("1", "Cityward"), cmp.Or(m.OSName, m.OS, "unknown system"),
-		cmp.Or(m.Kernel, "unknown"), m.Arch, t.Taken.Local().Format("2006-01-02 15:04:05 MST"))
+		cmp.Or(m.Kernel, "unknown"), m.Arch, t.when())
 	hardware := "unknown: the firmware's tables could not be read"
 	if m.DMI {
 		hardware = strings.TrimSpace(m.Vendor + " " + m.Product)
@@ -113,6 +120,14 @@ func (t *table) machine() {
 		}
 		t.printf("  %-9s watched by %s: %s\n", c.Name, c.Tier, state)
 	}
+}
+
+// when is the time of the round.
+func (t *table) when() string {
+	if t.style.Local {
+		return t.Taken.Local().Format("2006-01-02 15:04:05 MST")
+	}
+	return t.Taken.UTC().Format(time.RFC3339)
 }
 
 func (t *table) software() {

@@ -17,10 +17,9 @@ func ACC002() finding.Rule {
 		Severity:  finding.Critical,
 		Rationale: "What every account on the machine may read, every program that is broken into may carry away.",
 		Decides: finding.Decides{
-			finding.Pass:          "no file or directory of the store that was examined may be read or written by others",
-			finding.Fail:          "others may read or write one; of a public store, write one",
-			finding.Unknown:       "the store's permissions could not all be read",
-			finding.NotApplicable: "the store is declared by its services alone",
+			finding.Pass:    "no file or directory of the store that was examined may be read or written by others",
+			finding.Fail:    "others may read or write one; of a public store, write one",
+			finding.Unknown: "the store's permissions could not all be read, or it is declared by its services alone",
 		},
 		Remedy:   "Take the permissions from others: chmod -R o-rwx on the directory, and a group or an access control list for those who need it.",
 		Pitfalls: "A file is reported although a directory above the store keeps others out. Network exports and web servers that serve the directory, other mounts of it and targets of symbolic links are not looked at.",
@@ -43,7 +42,7 @@ func JudgeACC002(s *inventory.Snapshot, p *configs.Policy) []finding.Finding {
 
 func judgeStore(s *inventory.Snapshot, declared *configs.DataStore) finding.Finding {
 	if len(declared.Paths) == 0 {
-		return finding.Finding{Verdict: finding.NotApplicable, Method: finding.Declared, Reason: "the store is declared by its services alone"}
+		return finding.Finding{Method: finding.Declared, Reason: "the store is declared by its services alone: where its files lie is not known"}
 	}
 	store, seen := s.DataStore(declared.ID)
 	if !seen || store.Examined == 0 && len(store.Exposed) == 0 {

@@ -92,7 +92,7 @@ func (p *program) checksRun() *cobra.Command {
 			if format == "json" {
 				err = writeDocument(p.stdout, r, report.Findings)
 			} else {
-				err = report.ChecksTable(p.stdout, r, colour(p.stdout))
+				err = report.ChecksTable(p.stdout, r, style(p.stdout))
 			}
 			if err != nil {
 				return err

@@ -23,7 +23,7 @@ func (p *program) inventoryCommand() *cobra.Command {
 			return p.write(output, func(w io.Writer) error {
 				switch {
 				case format == "table":
-					return report.InventoryTable(w, r, running, colour(w))
+					return report.InventoryTable(w, r, running, style(w))
 				case running:
 					data, err := report.RunningInventory(r)
 					if err != nil {

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"cityward/agent"
+	"cityward/agent/report"
 	"cityward/checks"
 	"cityward/collectors"
 	"cityward/configs"
@@ -141,9 +142,12 @@ func (p *program) write(file string, document func(io.Writer) error) error {
 	return errors.Join(err, f.Close())
 }
 
-// colour reports whether w is a terminal whose user wants colour.
-func colour(w io.Writer) bool {
-	return terminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+// style suits a person at a terminal, whose NO_COLOR is heeded, or a file.
+func style(w io.Writer) report.Style {
+	if !terminal(w) {
+		return report.Style{}
+	}
+	return report.Style{Local: true, Colour: os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
 }
 
 func terminal(w io.Writer) bool {

@@ -33,7 +33,7 @@ func (p *program) scanCommand() *cobra.Command {
 				if format == "json" {
 					return writeDocument(w, r, report.Scan)
 				}
-				return report.ScanTable(w, r, colour(w))
+				return report.ScanTable(w, r, style(w))
 			})
 			if err != nil {
 				return err
