@@ -1,0 +1,764 @@
+// SPDX-License-Identifier: GPL-2.0-only OR EUPL-1.2
+/*
+ * Flows, counted where they happen.
+ *
+ * A socket's storage holds its owner and how far it has progressed, in one word
+ * that changes by compare-and-swap: sockops and two tracepoints tell the same
+ * story, and whoever comes second finds it told. Bytes of TCP are moved from the
+ * socket's own counters to the table of flows in the same way, at its end and
+ * whenever they are read, so nothing is counted twice or lost in between.
+ */
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_tracing.h>
+#include "kernel.h"
+
+#define AF_INET 2
+#define AF_INET6 10
+#define IPPROTO_ICMP 1
+#define IPPROTO_TCP 6
+#define IPPROTO_UDP 17
+#define IPPROTO_ICMPV6 58
+#define IPPROTO_UDPLITE 136
+#define IPPROTO_MPTCP 262
+#define PF_KTHREAD 0x00200000
+#define SOCK_DONE_BIT 2 /* 1 << SOCK_DONE: the peer's FIN has come */
+#define TICK 10000000ULL /* nanoseconds in a USER_HZ tick, of proc_pid_stat(5) */
+#define TRIES 8
+
+enum { OUT = 1, IN = 2 };
+enum stage { FRESH, BEGUN, ESTABLISHED, ENDED };
+enum loss { LOST_FULL, LOST_BYTES, LOST_OWNER, LOST_STORAGE, LOST_RACE, LOST_HEADER, LOSSES };
+
+/* Owner and stage of a socket: process (22 bits), its start in ticks (39), stage (3). */
+#define STAGE(word) ((word)&7)
+#define OWNER(word) ((word) & ~7ULL)
+
+struct holder {
+	__u64 word;
+	__u64 sent; /* payload of TCP that is in the table already */
+	__u64 received;
+	__u32 netns;
+	__u8 direction;
+	__u8 used; /* some process has sent or received */
+	__u16 port; /* the local one, which the kernel forgets before the end */
+};
+
+struct flow_key {
+	__u64 owner;
+	__u8 remote[16]; /* IPv4 is mapped to ::ffff:0:0/96 */
+	__u32 netns;
+	__u16 port; /* the remote one (out) or the local one (in) */
+	__u8 protocol;
+	__u8 direction;
+};
+
+struct flow_row {
+	__u64 sent;
+	__u64 received;
+	__u64 connections;
+	__s64 attempts;
+	__s64 open;
+	__u64 first; /* nanoseconds since boot */
+	__u64 last;
+	__u8 local[16];
+	__u32 generation; /* of the zones that zone was found in */
+	__u32 zone;
+};
+
+struct zone_key {
+	__u32 bits;
+	__u8 address[16];
+};
+
+struct port_key {
+	__u32 netns;
+	__u32 port;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+	__type(key, int);
+	__type(value, struct holder);
+} holders SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct flow_key);
+	__type(value, struct flow_row);
+} flows SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 16384);
+	__type(key, struct zone_key);
+	__type(value, __u32);
+} zones SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, LOSSES);
+	__type(key, __u32);
+	__type(value, __u64);
+} losses SEC(".maps");
+
+/* Ports that something listened on before the programs were attached. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct port_key);
+	__type(value, __u32);
+} listening SEC(".maps");
+
+volatile __u32 generation; /* of the zones; written by the loader */
+
+char _license[] SEC("license") = "GPL";
+
+static __always_inline void lose(__u32 what, __u64 n)
+{
+	__u64 *count = bpf_map_lookup_elem(&losses, &what);
+	if (count)
+		*count += n;
+}
+
+#define READ(x) (*(volatile typeof(x) *)&(x))
+
+/* ---- who ---- */
+
+static __always_inline __u64 execution(struct task_struct *task)
+{
+	__u64 tgid = BPF_CORE_READ(task, tgid);
+	__u64 start = BPF_CORE_READ(task, group_leader, start_boottime) / TICK;
+
+	return tgid << 42 | (start & ((1ULL << 39) - 1)) << 3;
+}
+
+static __always_inline __u64 current_execution(void)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+
+	if (BPF_CORE_READ(task, flags) & PF_KTHREAD)
+		return 0;
+	return execution(task);
+}
+
+static __always_inline __u32 current_netns(void)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+
+	return BPF_CORE_READ(task, nsproxy, net_ns, ns.inum);
+}
+
+/* ---- rows ---- */
+
+static __always_inline void map4(__u8 to[16], __be32 address)
+{
+	__u32 *w = (__u32 *)to;
+
+	w[0] = 0;
+	w[1] = 0;
+	w[2] = bpf_htonl(0xffff);
+	w[3] = address;
+}
+
+static __always_inline void zone_of(struct flow_row *row, const struct flow_key *key)
+{
+	struct zone_key z = {.bits = 128};
+	__u32 now = generation;
+	__u32 *zone;
+
+	__builtin_memcpy(z.address, key->remote, 16);
+	zone = bpf_map_lookup_elem(&zones, &z);
+	row->zone = zone ? *zone : 0;
+	row->generation = now;
+}
+
+/* A table that is full loses the row, and says so. */
+static __always_inline struct flow_row *row_of(struct flow_key *key, __u8 local[16])
+{
+	struct flow_row *row = bpf_map_lookup_elem(&flows, key);
+
+	if (!row) {
+		struct flow_row fresh = {};
+
+		__builtin_memcpy(fresh.local, local, 16);
+		fresh.first = bpf_ktime_get_boot_ns();
+		zone_of(&fresh, key);
+		bpf_map_update_elem(&flows, key, &fresh, BPF_NOEXIST);
+		row = bpf_map_lookup_elem(&flows, key);
+		if (!row) {
+			lose(LOST_FULL, 1);
+			return 0;
+		}
+		if (!key->owner)
+			lose(LOST_OWNER, 1);
+	}
+	row->last = bpf_ktime_get_boot_ns();
+	if (row->generation != generation)
+		zone_of(row, key);
+	return row;
+}
+
+static __always_inline void tcp_key(struct sock *sk, const struct holder *h, struct flow_key *key, __u8 local[16])
+{
+	__builtin_memset(key, 0, sizeof(*key));
+	if (sk->__sk_common.skc_family == AF_INET6) {
+		__u32 *to = (__u32 *)key->remote, *from = (__u32 *)local;
+
+		to[0] = sk->__sk_common.skc_v6_daddr.in6_u.u6_addr32[0];
+		to[1] = sk->__sk_common.skc_v6_daddr.in6_u.u6_addr32[1];
+		to[2] = sk->__sk_common.skc_v6_daddr.in6_u.u6_addr32[2];
+		to[3] = sk->__sk_common.skc_v6_daddr.in6_u.u6_addr32[3];
+		from[0] = sk->__sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32[0];
+		from[1] = sk->__sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32[1];
+		from[2] = sk->__sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32[2];
+		from[3] = sk->__sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32[3];
+	} else {
+		map4(key->remote, sk->__sk_common.skc_daddr);
+		map4(local, sk->__sk_common.skc_rcv_saddr);
+	}
+	key->netns = h->netns;
+	key->protocol = IPPROTO_TCP;
+	key->direction = h->direction;
+	if (h->direction == IN)
+		key->port = h->port;
+	else
+		key->port = bpf_ntohs(sk->__sk_common.skc_dport);
+}
+
+/* ---- TCP ---- */
+
+/* Takes what counted lacks of the total, but for hold, and says how much that is, once. */
+#define SETTLE(delta, counted, total, hold)                                         \
+	do {                                                                   \
+		int i_, done_ = 0;                                             \
+		for (i_ = 0; i_ < TRIES && !done_; i_++)     \
+		{                                                              \
+			__u64 old_ = READ(counted);                            \
+			__u64 now_ = (total);                                  \
+			if (hold) /* never below what is counted */            \
+				now_ = now_ > old_ + (hold) ? now_ - (hold) : old_; \
+			if (__sync_val_compare_and_swap(&(counted), old_, now_) == old_) { \
+				(delta) = now_ - old_;                         \
+				done_ = 1;                                     \
+			}                                                      \
+		}                                                              \
+		if (!done_)                                                    \
+			lose(LOST_RACE, 1);                                    \
+	} while (0)
+
+/* Deltas may be below zero by the one that a FIN adds for a moment. */
+static __always_inline void settle(struct sock *sk, struct holder *h, __u64 hold_sent, __u64 hold_received)
+{
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+	__u64 sent = 0, received = 0;
+	struct flow_key key;
+	struct flow_row *row;
+	__u8 local[16];
+
+	if (!tp)
+		return;
+	SETTLE(sent, h->sent, READ(tp->bytes_sent) - READ(tp->bytes_retrans), hold_sent);
+	SETTLE(received, h->received, READ(tp->bytes_received) - !!(READ(sk->__sk_common.skc_flags) & SOCK_DONE_BIT), hold_received);
+	if (!sent && !received)
+		return;
+	tcp_key(sk, h, &key, local);
+	key.owner = OWNER(READ(h->word));
+	row = row_of(&key, local);
+	if (!row) {
+		lose(LOST_BYTES, sent + received);
+		return;
+	}
+	__sync_fetch_and_add(&row->sent, sent);
+	__sync_fetch_and_add(&row->received, received);
+}
+
+/* Brings a socket to a stage. Stages only rise, so each is entered once. */
+static __always_inline void advance(struct sock *sk, struct holder *h, __u64 to)
+{
+	struct flow_key key;
+	struct flow_row *row;
+	__u8 local[16];
+	__u64 old = 0;
+	int i, done = 0;
+
+	for (i = 0; i < TRIES && !done; i++) {
+		old = READ(h->word);
+		if (STAGE(old) >= to)
+			return;
+		done = __sync_val_compare_and_swap(&h->word, old, OWNER(old) | to) == old;
+	}
+	if (!done) {
+		lose(LOST_RACE, 1);
+		return;
+	}
+	if (STAGE(old) == FRESH && to == ENDED)
+		return; /* a listener, or never connected */
+	tcp_key(sk, h, &key, local);
+	key.owner = OWNER(old);
+	row = row_of(&key, local);
+	if (!row)
+		return;
+	if (STAGE(old) == FRESH) {
+		__sync_fetch_and_add(&row->connections, 1);
+		if (to == BEGUN)
+			__sync_fetch_and_add(&row->attempts, 1);
+	}
+	if (STAGE(old) == BEGUN && to == ESTABLISHED)
+		__sync_fetch_and_add(&row->attempts, -1);
+	if (to == ESTABLISHED)
+		__sync_fetch_and_add(&row->open, 1);
+	if (STAGE(old) == ESTABLISHED)
+		__sync_fetch_and_add(&row->open, -1);
+}
+
+/*
+ * A new owner takes over: what went before stays with the old one, but for what
+ * the call that shows the new one has moved.
+ */
+static __always_inline void hand_over(struct sock *sk, struct holder *h, __u64 owner, __u64 sent, __u64 received)
+{
+	struct flow_key key;
+	struct flow_row *row;
+	__u8 local[16];
+	__u64 old = READ(h->word);
+
+	if (!owner || OWNER(old) == owner) {
+		h->used = 1;
+		return;
+	}
+	/* A connection that its acceptor reads first was never the listener's. */
+	if (h->used && sk->sk_protocol == IPPROTO_TCP)
+		settle(sk, h, sent, received);
+	h->used = 1;
+	if (__sync_val_compare_and_swap(&h->word, old, owner | STAGE(old)) != old)
+		return; /* ended meanwhile, or taken by another: the next call sees */
+	if (sk->sk_protocol != IPPROTO_TCP || STAGE(old) != ESTABLISHED)
+		return;
+	tcp_key(sk, h, &key, local);
+	key.owner = OWNER(old);
+	row = row_of(&key, local);
+	if (row)
+		__sync_fetch_and_add(&row->open, -1);
+	key.owner = owner;
+	row = row_of(&key, local);
+	if (row) {
+		__sync_fetch_and_add(&row->open, 1);
+		__sync_fetch_and_add(&row->connections, 1);
+	}
+}
+
+/* States of tcp_states.h. */
+static __always_inline void tcp_state(struct sock *sk, struct holder *h, int state)
+{
+	__u16 port = sk->__sk_common.skc_num;
+
+	h->netns = sk->__sk_common.skc_net.net->ns.inum;
+	if (port)
+		h->port = port;
+	switch (state) {
+	case BPF_TCP_SYN_SENT:
+		if (STAGE(READ(h->word)) == ENDED) { /* a socket connects again */
+			h->word = OWNER(h->word);
+			h->sent = h->received = 0;
+		}
+		h->direction = OUT;
+		advance(sk, h, BEGUN);
+		break;
+	case BPF_TCP_SYN_RECV:
+		if (h->direction != OUT) {
+			h->direction = IN;
+			h->used = 0;
+			advance(sk, h, BEGUN);
+		}
+		break;
+	case BPF_TCP_ESTABLISHED:
+		if (!h->direction)
+			h->direction = IN;
+		advance(sk, h, ESTABLISHED);
+		break;
+	case BPF_TCP_CLOSE:
+		settle(sk, h, 0, 0);
+		advance(sk, h, ENDED);
+		break;
+	}
+}
+
+SEC("sockops")
+int on_sockops(struct bpf_sock_ops *ctx)
+{
+	struct bpf_sock *bsk = ctx->sk;
+	struct holder *h;
+	struct tcp_sock *tp;
+	int state;
+
+	switch (ctx->op) {
+	case BPF_SOCK_OPS_TCP_CONNECT_CB:
+		state = BPF_TCP_SYN_SENT;
+		break;
+	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
+	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+		state = BPF_TCP_ESTABLISHED;
+		break;
+	case BPF_SOCK_OPS_STATE_CB:
+		state = ctx->args[1];
+		break;
+	default:
+		return 1;
+	}
+	if (!bsk || !ctx->is_fullsock)
+		return 1;
+	if (ctx->op != BPF_SOCK_OPS_STATE_CB)
+		bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
+	tp = bpf_skc_to_tcp_sock(bsk);
+	if (!tp)
+		return 1;
+	h = bpf_sk_storage_get(&holders, bsk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!h) {
+		lose(LOST_STORAGE, 1);
+		return 1;
+	}
+	tcp_state((struct sock *)tp, h, state);
+	return 1;
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(on_state, struct sock *sk, int old, int state)
+{
+	struct holder *h;
+
+	if (sk->sk_protocol != IPPROTO_TCP)
+		return 0;
+	h = bpf_sk_storage_get(&holders, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!h) {
+		lose(LOST_STORAGE, 1);
+		return 0;
+	}
+	/* Both run in the process that asks; a listener's children inherit. */
+	if ((state == BPF_TCP_SYN_SENT || state == BPF_TCP_LISTEN) && !OWNER(READ(h->word)))
+		h->word = current_execution() | STAGE(h->word);
+	tcp_state(sk, h, state);
+	return 0;
+}
+
+SEC("tp_btf/tcp_destroy_sock")
+int BPF_PROG(on_destroy, struct sock *sk)
+{
+	struct holder *h = bpf_sk_storage_get(&holders, sk, 0, 0);
+
+	if (h)
+		tcp_state(sk, h, BPF_TCP_CLOSE);
+	return 0;
+}
+
+/* ---- ownership ---- */
+
+static __always_inline void used(struct sock *sk, __u64 sent, __u64 received)
+{
+	struct holder *h;
+
+	if (sk->__sk_common.skc_family != AF_INET && sk->__sk_common.skc_family != AF_INET6)
+		return;
+	h = bpf_sk_storage_get(&holders, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!h) {
+		lose(LOST_STORAGE, 1);
+		return;
+	}
+	if (!h->netns)
+		h->netns = sk->__sk_common.skc_net.net->ns.inum;
+	hand_over(sk, h, current_execution(), sent, received);
+}
+
+SEC("tp_btf/sock_send_length")
+int BPF_PROG(on_send, struct sock *sk, int ret, int flags)
+{
+	used(sk, ret > 0 ? ret : 0, 0);
+	return 0;
+}
+
+SEC("tp_btf/sock_recv_length")
+int BPF_PROG(on_receive, struct sock *sk, int ret, int flags)
+{
+	if (ret > 0)
+		used(sk, 0, ret);
+	return 0;
+}
+
+/* Before the first byte goes out. A TCP socket that moves goes by used(). */
+static __always_inline void claim(struct bpf_sock *sk)
+{
+	struct holder *h;
+	__u64 old, owner;
+
+	if (!sk)
+		return;
+	h = bpf_sk_storage_get(&holders, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!h) {
+		lose(LOST_STORAGE, 1);
+		return;
+	}
+	if (!h->netns)
+		h->netns = current_netns();
+	old = READ(h->word);
+	owner = current_execution();
+	if (owner && OWNER(old) != owner && (STAGE(old) == FRESH || STAGE(old) == ENDED))
+		__sync_val_compare_and_swap(&h->word, old, owner | STAGE(old));
+}
+
+SEC("cgroup/connect4")
+int on_connect4(struct bpf_sock_addr *ctx)
+{
+	claim(ctx->sk);
+	return 1;
+}
+
+SEC("cgroup/connect6")
+int on_connect6(struct bpf_sock_addr *ctx)
+{
+	claim(ctx->sk);
+	return 1;
+}
+
+SEC("cgroup/sendmsg4")
+int on_sendmsg4(struct bpf_sock_addr *ctx)
+{
+	claim(ctx->sk);
+	return 1;
+}
+
+SEC("cgroup/sendmsg6")
+int on_sendmsg6(struct bpf_sock_addr *ctx)
+{
+	claim(ctx->sk);
+	return 1;
+}
+
+SEC("cgroup/sock_create")
+int on_create(struct bpf_sock *ctx)
+{
+	claim(ctx);
+	return 1;
+}
+
+/* ---- all that is not TCP ---- */
+
+struct packet {
+	__u8 source[16], target[16];
+	__be16 source_port, target_port;
+	__u32 payload;
+};
+
+struct ip4 {
+	__u8 version_length, tos;
+	__be16 length, id, fragment;
+	__u8 ttl, protocol;
+	__be16 sum;
+	__be32 source, target;
+};
+
+struct ip6 {
+	__be32 first;
+	__be16 length;
+	__u8 next, hops;
+	__u8 source[16], target[16];
+};
+
+static __always_inline int parse(struct __sk_buff *skb, __u8 protocol, struct packet *p)
+{
+	__u32 offset, header = 0;
+	__be16 ports[2] = {};
+
+	if (skb->protocol == bpf_htons(0x0800)) {
+		struct ip4 ip;
+
+		if (bpf_skb_load_bytes(skb, 0, &ip, sizeof(ip)) < 0)
+			return -1;
+		map4(p->source, ip.source);
+		map4(p->target, ip.target);
+		offset = (ip.version_length & 15) * 4;
+	} else {
+		struct ip6 ip;
+		__u8 next, option[2];
+		int i;
+
+		if (bpf_skb_load_bytes(skb, 0, &ip, sizeof(ip)) < 0)
+			return -1;
+		__builtin_memcpy(p->source, ip.source, 16);
+		__builtin_memcpy(p->target, ip.target, 16);
+		offset = sizeof(ip);
+		next = ip.next;
+		for (i = 0; i < 4; i++) {
+			if (next != 0 && next != 43 && next != 44 && next != 60)
+				break;
+			if (bpf_skb_load_bytes(skb, offset, option, sizeof(option)) < 0)
+				return -1;
+			offset += next == 44 ? 8 : (option[1] + 1) * 8;
+			next = option[0];
+		}
+	}
+	if (protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE) {
+		if (bpf_skb_load_bytes(skb, offset, ports, sizeof(ports)) < 0)
+			return -1;
+		header = 8;
+	} else if (protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6) {
+		header = 8;
+	}
+	p->source_port = ports[0];
+	p->target_port = ports[1];
+	p->payload = skb->len > offset + header ? skb->len - offset - header : 0;
+	return 0;
+}
+
+static __always_inline void datagram(struct __sk_buff *skb, int out)
+{
+	struct bpf_sock *sk = skb->sk;
+	struct flow_key key = {};
+	struct flow_row *row;
+	struct packet p = {};
+	struct holder *h;
+	__be16 remote_port;
+	__u16 local_port;
+
+	if (!sk)
+		return;
+	sk = bpf_sk_fullsock(sk);
+	if (!sk || sk->protocol == IPPROTO_TCP)
+		return;
+	h = bpf_sk_storage_get(&holders, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!h) {
+		lose(LOST_STORAGE, 1);
+		return;
+	}
+	if (parse(skb, sk->protocol, &p) < 0) {
+		lose(LOST_HEADER, 1);
+		return;
+	}
+	__builtin_memcpy(key.remote, out ? p.target : p.source, 16);
+	remote_port = out ? p.target_port : p.source_port;
+	local_port = bpf_ntohs(out ? p.source_port : p.target_port);
+	key.owner = OWNER(READ(h->word));
+	key.netns = h->netns;
+	key.protocol = sk->protocol;
+
+	/* An answer belongs to the row of whoever spoke first. */
+	key.direction = out ? IN : OUT;
+	key.port = out ? local_port : bpf_ntohs(remote_port);
+	row = bpf_map_lookup_elem(&flows, &key);
+	if (row) {
+		row->last = bpf_ktime_get_boot_ns();
+	} else {
+		key.direction = out ? OUT : IN;
+		key.port = out ? bpf_ntohs(remote_port) : local_port;
+		row = row_of(&key, out ? p.source : p.target);
+		if (!row) {
+			lose(LOST_BYTES, p.payload);
+			return;
+		}
+		if (!row->connections) /* there is none to count: one a row */
+			row->connections = 1;
+	}
+	__sync_fetch_and_add(out ? &row->sent : &row->received, p.payload);
+}
+
+SEC("cgroup_skb/egress")
+int on_egress(struct __sk_buff *skb)
+{
+	datagram(skb, 1);
+	return 1;
+}
+
+SEC("cgroup_skb/ingress")
+int on_ingress(struct __sk_buff *skb)
+{
+	datagram(skb, 0);
+	return 1;
+}
+
+/* ---- what was there before, and what is still open ---- */
+
+static __always_inline struct sock *sock_of(struct bpf_iter__task_file *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct file *file = ctx->file;
+	struct socket *socket;
+	struct sock *sk;
+
+	if (!task || !file)
+		return 0;
+	socket = bpf_sock_from_file(file);
+	if (!socket)
+		return 0;
+	sk = socket->sk;
+	if (!sk || (sk->__sk_common.skc_family != AF_INET && sk->__sk_common.skc_family != AF_INET6))
+		return 0;
+	return sk;
+}
+
+SEC("iter/task_file")
+int seed_listeners(struct bpf_iter__task_file *ctx)
+{
+	struct sock *sk = sock_of(ctx);
+	struct port_key key = {};
+	__u32 yes = 1;
+
+	/* Behind a listener of MPTCP is one of TCP that no process holds. */
+	if (!sk || (sk->sk_protocol != IPPROTO_TCP && sk->sk_protocol != IPPROTO_MPTCP))
+		return 0;
+	if (sk->__sk_common.skc_state != BPF_TCP_LISTEN)
+		return 0;
+	key.netns = sk->__sk_common.skc_net.net->ns.inum;
+	key.port = sk->__sk_common.skc_num;
+	bpf_map_update_elem(&listening, &key, &yes, BPF_ANY);
+	return 0;
+}
+
+SEC("iter/task_file")
+int seed_sockets(struct bpf_iter__task_file *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct sock *sk = sock_of(ctx);
+	struct port_key key = {};
+	struct holder *h;
+	int state;
+
+	if (!sk || !task)
+		return 0;
+	h = bpf_sk_storage_get(&holders, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!h) {
+		lose(LOST_STORAGE, 1);
+		return 0;
+	}
+	key.netns = sk->__sk_common.skc_net.net->ns.inum;
+	key.port = sk->__sk_common.skc_num;
+	h->netns = key.netns;
+	h->port = key.port;
+	if (!OWNER(READ(h->word)))
+		__sync_fetch_and_or(&h->word, execution(task));
+	state = sk->__sk_common.skc_state;
+	if (sk->sk_protocol != IPPROTO_TCP || state == BPF_TCP_LISTEN || state == BPF_TCP_CLOSE)
+		return 0;
+	if (!h->direction)
+		h->direction = bpf_map_lookup_elem(&listening, &key) ? IN : OUT;
+	advance(sk, h, state == BPF_TCP_SYN_SENT ? BEGUN : ESTABLISHED);
+	return 0;
+}
+
+SEC("iter/bpf_sk_storage_map")
+int settle_live(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+	struct sock *sk = ctx->sk;
+	struct holder *h = ctx->value;
+
+	if (!sk || !h)
+		return 0;
+	if (sk->sk_protocol != IPPROTO_TCP || STAGE(READ(h->word)) == FRESH || STAGE(READ(h->word)) == ENDED)
+		return 0;
+	settle(sk, h, 0, 0);
+	return 0;
+}
