@@ -1,0 +1,237 @@
+package kernel
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// The test program is also the generator of traffic: a process of its own, so
+// that attribution can be told from luck.
+const generatorVariable = "CITYWARD_TEST_GENERATOR"
+
+func TestMain(m *testing.M) {
+	if job := os.Getenv(generatorVariable); job != "" {
+		if err := generate(strings.Fields(job)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// run starts the generator, waits for its end and gives its identity.
+func run(t *testing.T, change func(*exec.Cmd), job string, args ...any) Flow {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "/proc/self/exe")
+	cmd.Env = append(os.Environ(), generatorVariable+"="+fmt.Sprintf(job, args...))
+	cmd.Stderr = os.Stderr
+	if change != nil {
+		change(cmd)
+	}
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("generator %q: %v", job, err)
+	}
+	who := Flow{PID: cmd.Process.Pid}
+	if _, err := fmt.Sscan(string(out), &who.Start, &who.NetNS); err != nil {
+		t.Fatalf("generator said %q: %v", out, err)
+	}
+	return who
+}
+
+// identity is the start time of this process and its network namespace.
+func identity() (start, netns uint64, err error) {
+	stat, err := os.ReadFile("/proc/self/stat")
+	if err != nil {
+		return 0, 0, err
+	}
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	if start, err = strconv.ParseUint(fields[19], 10, 64); err != nil {
+		return 0, 0, err
+	}
+	var st unix.Stat_t
+	err = unix.Stat("/proc/self/ns/net", &st)
+	return start, st.Ino, err
+}
+
+func generate(job []string) error {
+	start, netns, err := identity()
+	if err != nil {
+		return err
+	}
+	fmt.Println(start, netns)
+	number := func(i int) int { n, _ := strconv.Atoi(job[i]); return n }
+	switch job[0] {
+	case "tcp": // address, bytes
+		c, err := net.Dial("tcp", job[1])
+		if err != nil {
+			return err
+		}
+		return converse(c.(*net.TCPConn), number(2))
+	case "mapped": // port, bytes
+		return mapped(number(1), number(2))
+	case "refused": // address
+		if _, err := net.Dial("tcp", job[1]); err == nil {
+			return fmt.Errorf("%s was not refused", job[1])
+		}
+		return nil
+	case "burst": // address, connections
+		return burst(job[1], number(2))
+	case "udp": // connected or not, address, datagrams, bytes
+		return datagrams(job[1] == "connected", job[2], number(3), number(4))
+	case "space": // bytes; in a new network namespace
+		return space(number(1))
+	case "inherited": // bytes, on descriptor 3
+		_, err := os.NewFile(3, "inherited").Write(make([]byte, number(1)))
+		return err
+	case "open":
+		k, err := Open(Options{})
+		if err != nil {
+			return err
+		}
+		return k.Close()
+	}
+	return fmt.Errorf("no job %q", job[0])
+}
+
+// converse sends n bytes, then reads to the end.
+func converse(c *net.TCPConn, n int) error {
+	if _, err := c.Write(make([]byte, n)); err != nil {
+		return err
+	}
+	if err := c.CloseWrite(); err != nil {
+		return err
+	}
+	if _, err := io.Copy(io.Discard, c); err != nil {
+		return err
+	}
+	return c.Close()
+}
+
+func mapped(port, n int) error {
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM, 0)
+	if err != nil {
+		return err
+	}
+	to := &unix.SockaddrInet6{Port: port, Addr: [16]byte{10: 0xff, 11: 0xff, 12: 127, 15: 1}}
+	if err := unix.Connect(fd, to); err != nil {
+		return err
+	}
+	f := os.NewFile(uintptr(fd), "mapped")
+	c, err := net.FileConn(f)
+	if err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return converse(c.(*net.TCPConn), n)
+}
+
+const burstUp, burstDown = 10, 5
+
+func burst(address string, n int) error {
+	buf := make([]byte, burstUp)
+	for range n {
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			return err
+		}
+		if _, err := c.Write(buf); err != nil {
+			return err
+		}
+		if _, err := io.ReadFull(c, buf[:burstDown]); err != nil {
+			return err
+		}
+		// A reset leaves no TIME_WAIT behind, of which there would be too many.
+		if err := c.(*net.TCPConn).SetLinger(0); err != nil {
+			return err
+		}
+		if err := c.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// datagrams sends n and waits for the echo of each.
+func datagrams(connected bool, address string, n, size int) error {
+	to, err := net.ResolveUDPAddr("udp", address)
+	if err != nil {
+		return err
+	}
+	var c *net.UDPConn
+	send := func(b []byte) error { _, err := c.Write(b); return err }
+	if connected {
+		c, err = net.DialUDP("udp", nil, to)
+	} else {
+		c, err = net.ListenUDP("udp", nil)
+		send = func(b []byte) error { _, err := c.WriteToUDP(b, to); return err }
+	}
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	buf := make([]byte, size)
+	for range n {
+		if err := send(buf); err != nil {
+			return err
+		}
+		if _, _, err := c.ReadFromUDP(buf); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func space(n int) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+	if err != nil {
+		return err
+	}
+	up, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	up.SetUint16(unix.IFF_UP)
+	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, up); err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:4242")
+	if err != nil {
+		return err
+	}
+	var served sync.WaitGroup
+	served.Go(func() {
+		if c, err := l.Accept(); err == nil {
+			_ = serveOne(c.(*net.TCPConn), 0)
+		}
+	})
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		return err
+	}
+	err = converse(c.(*net.TCPConn), n)
+	served.Wait()
+	return err
+}
+
+// serveOne reads to the end, then answers n bytes.
+func serveOne(c *net.TCPConn, n int) error {
+	defer c.Close()
+	if _, err := io.Copy(io.Discard, c); err != nil {
+		return err
+	}
+	_, err := c.Write(make([]byte, n))
+	return err
+}
