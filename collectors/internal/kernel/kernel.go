@@ -15,7 +15,10 @@
 //
 // The limits: AF_PACKET, TUN and forwarded packets have no socket of an address
 // family that is hooked here and are not counted. Multipath TCP is counted for
-// what its subflows carry. A row of a protocol other than TCP counts one
+// what its subflows carry; the subflows of a connection older than the capture
+// have no owner, and what a listener older than it accepts (Go's are of MPTCP)
+// has none until it is used. An update that a tracepoint skipped is not counted
+// as lost: for TCP sockets older than the capture that may hide an end. A row of a protocol other than TCP counts one
 // connection. An IPv6 packet with more than four extension headers counts the
 // rest of them as payload. A connection that another process takes over counts
 // once for each, and is the former owner's until it is first used. Rows are not

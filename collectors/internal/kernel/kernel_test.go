@@ -212,6 +212,20 @@ func TestAnotherNamespace(t *testing.T) {
 	noLosses(t, k)
 }
 
+// Processes that are gone before anyone could look them up.
+func TestShortLivedProcesses(t *testing.T) {
+	k := open(t, Options{})
+	l := listen(t, "127.0.0.1:0", func(c *net.TCPConn) error { return serveOne(c, 3) })
+	var who []Flow
+	for range 100 {
+		who = append(who, run(t, nil, "tcp %s 7", l.Addr()))
+	}
+	for _, w := range who {
+		expect(t, k, w, Out, tcp, portOf(l.Addr()), counts{sent: 7, received: 3, connections: 1})
+	}
+	noLosses(t, k)
+}
+
 // Twenty thousand flows of forty processes, all captured, each by its process.
 func TestBurst(t *testing.T) {
 	const processes, each = 40, 500

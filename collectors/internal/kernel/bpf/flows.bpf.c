@@ -329,6 +329,8 @@ static __always_inline void hand_over(struct sock *sk, struct holder *h, __u64 o
 	__u8 local[16];
 	__u64 old = READ(h->word);
 
+	if (STAGE(old) == BEGUN)
+		return; /* an attempt stays with who made it */
 	if (!owner || OWNER(old) == owner) {
 		h->used = 1;
 		return;
