@@ -18,11 +18,11 @@
 // what its subflows carry; the subflows of a connection older than the capture
 // have no owner, and what a listener older than it accepts (Go's are of MPTCP)
 // has none until it is used. An update that a tracepoint skipped is not counted
-// as lost: for TCP sockets older than the capture that may hide an end. A row of a protocol other than TCP counts one
-// connection. An IPv6 packet with more than four extension headers counts the
-// rest of them as payload. A connection that another process takes over counts
-// once for each, and is the former owner's until it is first used. Rows are not
-// evicted yet.
+// as lost: for TCP sockets older than the capture that may hide an end. A row of
+// a protocol other than TCP counts one connection. An IPv6 packet with more than
+// four extension headers counts the rest of them as payload. A connection that
+// another process takes over counts once for each, and is the former owner's
+// until it is first used. Rows are not evicted yet.
 package kernel
 
 import (
