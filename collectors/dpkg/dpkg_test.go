@@ -131,7 +131,7 @@ func TestForeignArchive(t *testing.T) {
 	for name, path := range map[string]string{
 		"release":       "var/lib/apt/lists/apt.example_dists_stable_InRelease",
 		"index alone":   "var/lib/apt/lists/apt.example_._Packages",
-		"other release": "var/lib/apt/lists/deb.debian.org_debian_dists_bookworm_Release",
+		"other release": "var/lib/apt/lists/mirror.example_debian_dists_bookworm_Release",
 	} {
 		t.Run(name, func(t *testing.T) {
 			root := debianTree(t)
