@@ -186,8 +186,9 @@ func (r *round) fill(p *inventory.Process, from int, address uint64) (ended bool
 	i, err := r.arguments(p, from, address)
 	note(err)
 	if denied != nil {
-		// Entries without text are those of a process that is about to end.
-		if host.Gone(denied) && r.gone(p.ID) {
+		// Whatever the error: the kernel denies the namespaces of a process that
+		// has just been reaped, and has no text for one that is about to end.
+		if r.gone(p.ID) {
 			return true
 		}
 		r.denied.add(*p, denied)
@@ -196,10 +197,10 @@ func (r *round) fill(p *inventory.Process, from int, address uint64) (ended bool
 	return false
 }
 
-// gone reports whether an execution has ended.
+// gone reports whether an execution has ended or is about to.
 func (r *round) gone(id inventory.Execution) bool {
 	stat, err := r.proc.ReadStat(id.PID)
-	return host.Gone(err) || err == nil && (stat.Start != id.Start || stat.Dead() && stat.Threads <= 1)
+	return host.Gone(err) || err == nil && (stat.Start != id.Start || (stat.Dead() || stat.Exiting()) && stat.Threads <= 1)
 }
 
 // arguments takes /proc/PID/cmdline from the last round where the program image

@@ -243,6 +243,10 @@ type Stat struct {
 // Dead reports whether it has ended and only its exit status is left.
 func (s *Stat) Dead() bool { return s.State == 'Z' || s.State == 'X' || s.State == 'x' }
 
+// Exiting reports whether the thread is on its way out: PF_EXITING of the
+// kernel's sched.h. It has no files and no namespaces any more.
+func (s *Stat) Exiting() bool { return s.Flags&0x4 != 0 }
+
 // Kernel reports whether it is a thread of the kernel: PF_KTHREAD.
 func (s *Stat) Kernel() bool { return s.Flags&0x00200000 != 0 }
 
