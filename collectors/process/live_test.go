@@ -266,44 +266,6 @@ func TestHostileNames(t *testing.T) {
 	}
 }
 
-// Processes that end while they are read are an observed exit: no gap, no error.
-func TestEndedWhileReadIsNoGap(t *testing.T) {
-	needRoot(t) // others' new processes may be closed to a plain user for a moment
-	c := live(t)
-	quiet := collect(t, c).Gaps
-	stop, ended := make(chan struct{}), make(chan int)
-	go func() {
-		n := 0
-		for {
-			select {
-			case <-stop:
-				ended <- n
-				return
-			default:
-				_ = exec.Command("/bin/true").Run() // that it came and went is all
-				n++
-			}
-		}
-	}()
-	seen := make(map[inventory.Execution]bool)
-	for range 300 {
-		facts := collect(t, c)
-		if !slices.Equal(facts.Gaps, quiet) {
-			t.Errorf("gaps %+v, without short-lived processes %+v", facts.Gaps, quiet)
-			break
-		}
-		for i := range facts.Processes {
-			if p := &facts.Processes[i]; p.Parent == os.Getpid() {
-				seen[p.ID] = true
-			}
-		}
-	}
-	close(stop)
-	if n := <-ended; n < 50 || len(seen) == 0 {
-		t.Errorf("%d processes ended, %d were seen: nothing was tried", n, len(seen))
-	}
-}
-
 func TestDeletedExecutables(t *testing.T) {
 	plain, tricky := copySelf(t, "plain"), copySelf(t, "tricky (deleted)")
 	linked := copySelf(t, "linked")

@@ -186,8 +186,8 @@ func (r *round) fill(p *inventory.Process, from int, address uint64) (ended bool
 	i, err := r.arguments(p, from, address)
 	note(err)
 	if denied != nil {
-		// Whatever the error: the kernel denies the namespaces of a process that
-		// has just been reaped, and has no text for one that is about to end.
+		// Whatever the error: a process that is about to end has lost its files
+		// and namespaces already.
 		if r.gone(p.ID) {
 			return true
 		}

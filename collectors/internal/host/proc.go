@@ -75,21 +75,31 @@ func (p *Proc) openat(name string, flags int) (int, error) {
 
 func entry(pid int, name string) string { return strconv.Itoa(pid) + "/" + name }
 
-func procError(op string, pid int, name string, err error) error {
-	return &fs.PathError{Op: op, Path: "/proc/" + entry(pid, name), Err: err}
+// fail describes an error of a file below /proc. Of a process that is reaped
+// between the look-up of a name and its use, the kernel says EACCES; that the
+// process is gone is the truth.
+func (p *Proc) fail(op, name string, err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		pid, _, _ := strings.Cut(name, "/")
+		var st unix.Stat_t
+		if gone := unix.Fstatat(p.dir, pid, &st, unix.AT_SYMLINK_NOFOLLOW); errors.Is(gone, unix.ENOENT) {
+			err = unix.ESRCH
+		}
+	}
+	return &fs.PathError{Op: op, Path: "/proc/" + name, Err: err}
 }
 
 // Read reads the first limit bytes, at most 64 KiB, of a file of a process.
 func (p *Proc) Read(pid int, name string, limit int) ([]byte, error) {
 	fd, err := p.openat(entry(pid, name), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
 	if err != nil {
-		return nil, procError("open", pid, name, err)
+		return nil, p.fail("open", entry(pid, name), err)
 	}
 	defer unix.Close(fd)
 	if !p.h.Live() { // the running kernel's own files are what they are
 		var st unix.Stat_t
 		if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
-			return nil, procError("open", pid, name, ErrIrregular)
+			return nil, p.fail("open", entry(pid, name), ErrIrregular)
 		}
 	}
 	buf := p.buf[:min(limit, len(p.buf))]
@@ -100,7 +110,7 @@ func (p *Proc) Read(pid int, name string, limit int) ([]byte, error) {
 			continue
 		}
 		if err != nil {
-			return nil, procError("read", pid, name, err)
+			return nil, p.fail("read", entry(pid, name), err)
 		}
 		if n == 0 {
 			break
@@ -123,7 +133,7 @@ func (p *Proc) ReadlinkAt(name string) ([]byte, error) {
 	}
 	n, err := unix.Readlinkat(p.dir, name, p.buf[:unix.PathMax])
 	if err != nil {
-		return nil, &fs.PathError{Op: "readlink", Path: "/proc/" + name, Err: err}
+		return nil, p.fail("readlink", name, err)
 	}
 	return p.buf[:n], nil
 }
@@ -136,7 +146,7 @@ func (p *Proc) Stat(pid int, name string) (unix.Stat_t, error) {
 	}
 	var st unix.Stat_t
 	if err := unix.Fstatat(p.dir, entry(pid, name), &st, 0); err != nil {
-		return st, procError("stat", pid, name, err)
+		return st, p.fail("stat", entry(pid, name), err)
 	}
 	return st, nil
 }
@@ -180,13 +190,13 @@ func parseUint(digits []byte) (uint64, error) {
 func (p *Proc) Numbers(pid int, name string, into []int) ([]int, error) {
 	fd, err := p.openat(entry(pid, name), unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
-		return into, procError("open", pid, name, err)
+		return into, p.fail("open", entry(pid, name), err)
 	}
 	defer unix.Close(fd)
 	for {
 		n, err := unix.Getdents(fd, p.buf)
 		if err != nil {
-			return into, procError("list", pid, name, err)
+			return into, p.fail("list", entry(pid, name), err)
 		}
 		if n <= 0 {
 			return into, nil

@@ -98,7 +98,7 @@ func (p *Proc) Describe(pid int, name string) (Walked, error) {
 	if p.h.Live() {
 		w, err := describe(p.dir, entry(pid, name), 0)
 		if err != nil {
-			return w, procError("stat", pid, name, err)
+			return w, p.fail("stat", entry(pid, name), err)
 		}
 		return w, nil
 	}
