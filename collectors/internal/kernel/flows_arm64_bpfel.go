@@ -13,6 +13,14 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type flowsEvent struct {
+	_    structs.HostLayout
+	Kind uint32
+	Zone uint32
+	At   uint64
+	Key  flowsFlowKey
+}
+
 type flowsFlowKey struct {
 	_         structs.HostLayout
 	Owner     uint64
@@ -35,6 +43,46 @@ type flowsFlowRow struct {
 	Local       [16]uint8
 	Generation  uint32
 	Zone        uint32
+	Own         uint32
+	Reserved    uint32
+}
+
+type flowsFrameKey struct {
+	_     structs.HostLayout
+	Owner uint64
+	Kind  uint32
+	Netns uint32
+}
+
+type flowsFrameRow struct {
+	_     structs.HostLayout
+	Bytes uint64
+	Last  uint64
+}
+
+type flowsGroup struct {
+	_     structs.HostLayout
+	Names [10][64]int8
+}
+
+type flowsHeld struct {
+	_          structs.HostLayout
+	Owner      uint64
+	Inode      uint64
+	Peer       uint64
+	File       uint64
+	Device     uint32
+	Netns      uint32
+	Family     uint16
+	Kind       uint16
+	Protocol   uint16
+	Port       uint16
+	Listens    uint8
+	V6only     uint8
+	NameLength uint8
+	NamedPeer  uint8
+	Local      [16]uint8
+	Name       [108]int8
 }
 
 type flowsHolder struct {
@@ -46,12 +94,66 @@ type flowsHolder struct {
 	Direction uint8
 	Used      uint8
 	Port      uint16
+	Own       uint32
+	Folded    uint32
+	Older     uint32
+	Reserved  uint32
+}
+
+type flowsImage struct {
+	_     structs.HostLayout
+	Runs  uint64
+	Flags uint32
+	Depth uint32
+	Names [20][64]int8
+}
+
+type flowsImageKey struct {
+	_          structs.HostLayout
+	Inode      uint64
+	Parent     uint64
+	Name       uint64
+	Device     uint32
+	Generation uint32
 }
 
 type flowsPortKey struct {
 	_     structs.HostLayout
 	Netns uint32
 	Port  uint32
+}
+
+type flowsProgram struct {
+	_             structs.HostLayout
+	Image         flowsImageKey
+	Parent        uint64
+	Began         uint64
+	Ended         uint64
+	Group         uint64
+	Uid           uint32
+	Gid           uint32
+	Netns         uint32
+	Mntns         uint32
+	Pidns         uint32
+	Userns        uint32
+	Marked        uint32
+	ArgumentBytes uint32
+	Comm          [16]int8
+	Arguments     [256]int8
+}
+
+type flowsScratch struct {
+	_       structs.HostLayout
+	Program flowsProgram
+	Image   flowsImage
+	Group   flowsGroup
+}
+
+type flowsVolume struct {
+	_           structs.HostLayout
+	Sent        uint64
+	Received    uint64
+	Connections uint64
 }
 
 type flowsZoneKey struct {
@@ -64,27 +166,49 @@ type flowsZoneKey struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	flowsMapFlows          = "flows"
-	flowsMapHolders        = "holders"
-	flowsMapListening      = "listening"
-	flowsMapLosses         = "losses"
-	flowsMapZones          = "zones"
-	flowsProgOnConnect4    = "on_connect4"
-	flowsProgOnConnect6    = "on_connect6"
-	flowsProgOnCreate      = "on_create"
-	flowsProgOnDestroy     = "on_destroy"
-	flowsProgOnEgress      = "on_egress"
-	flowsProgOnIngress     = "on_ingress"
-	flowsProgOnReceive     = "on_receive"
-	flowsProgOnSend        = "on_send"
-	flowsProgOnSendmsg4    = "on_sendmsg4"
-	flowsProgOnSendmsg6    = "on_sendmsg6"
-	flowsProgOnSockops     = "on_sockops"
-	flowsProgOnState       = "on_state"
-	flowsProgSeedListeners = "seed_listeners"
-	flowsProgSeedSockets   = "seed_sockets"
-	flowsProgSettleLive    = "settle_live"
-	flowsVarGeneration     = "generation"
+	flowsMapCounts          = "counts"
+	flowsMapEvents          = "events"
+	flowsMapFlows           = "flows"
+	flowsMapFolded          = "folded"
+	flowsMapFrames          = "frames"
+	flowsMapGroups          = "groups"
+	flowsMapHolders         = "holders"
+	flowsMapImages          = "images"
+	flowsMapListening       = "listening"
+	flowsMapPrograms        = "programs"
+	flowsMapReported        = "reported"
+	flowsMapScratches       = "scratches"
+	flowsMapSettings        = "settings"
+	flowsMapZones           = "zones"
+	flowsProgListSockets    = "list_sockets"
+	flowsProgOnConnect4     = "on_connect4"
+	flowsProgOnConnect6     = "on_connect6"
+	flowsProgOnCreate       = "on_create"
+	flowsProgOnDestroy      = "on_destroy"
+	flowsProgOnEgress       = "on_egress"
+	flowsProgOnExec         = "on_exec"
+	flowsProgOnExit         = "on_exit"
+	flowsProgOnFork         = "on_fork"
+	flowsProgOnInet6Receive = "on_inet6_receive"
+	flowsProgOnInet6Send    = "on_inet6_send"
+	flowsProgOnInetReceive  = "on_inet_receive"
+	flowsProgOnInetSend     = "on_inet_send"
+	flowsProgOnInetSendpage = "on_inet_sendpage"
+	flowsProgOnIngress      = "on_ingress"
+	flowsProgOnPacketSend   = "on_packet_send"
+	flowsProgOnReceive      = "on_receive"
+	flowsProgOnSend         = "on_send"
+	flowsProgOnSendmsg4     = "on_sendmsg4"
+	flowsProgOnSendmsg6     = "on_sendmsg6"
+	flowsProgOnSockops      = "on_sockops"
+	flowsProgOnState        = "on_state"
+	flowsProgOnTransmit     = "on_transmit"
+	flowsProgSeedListeners  = "seed_listeners"
+	flowsProgSeedPrograms   = "seed_programs"
+	flowsProgSeedSockets    = "seed_sockets"
+	flowsProgSettleLive     = "settle_live"
+	flowsVarShapeOfEvent    = "shape_of_event"
+	flowsVarShapeOfHeld     = "shape_of_held"
 )
 
 // loadFlows returns the embedded CollectionSpec for flows.
@@ -129,31 +253,52 @@ type flowsSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type flowsProgramSpecs struct {
-	OnConnect4    *ebpf.ProgramSpec `ebpf:"on_connect4"`
-	OnConnect6    *ebpf.ProgramSpec `ebpf:"on_connect6"`
-	OnCreate      *ebpf.ProgramSpec `ebpf:"on_create"`
-	OnDestroy     *ebpf.ProgramSpec `ebpf:"on_destroy"`
-	OnEgress      *ebpf.ProgramSpec `ebpf:"on_egress"`
-	OnIngress     *ebpf.ProgramSpec `ebpf:"on_ingress"`
-	OnReceive     *ebpf.ProgramSpec `ebpf:"on_receive"`
-	OnSend        *ebpf.ProgramSpec `ebpf:"on_send"`
-	OnSendmsg4    *ebpf.ProgramSpec `ebpf:"on_sendmsg4"`
-	OnSendmsg6    *ebpf.ProgramSpec `ebpf:"on_sendmsg6"`
-	OnSockops     *ebpf.ProgramSpec `ebpf:"on_sockops"`
-	OnState       *ebpf.ProgramSpec `ebpf:"on_state"`
-	SeedListeners *ebpf.ProgramSpec `ebpf:"seed_listeners"`
-	SeedSockets   *ebpf.ProgramSpec `ebpf:"seed_sockets"`
-	SettleLive    *ebpf.ProgramSpec `ebpf:"settle_live"`
+	ListSockets    *ebpf.ProgramSpec `ebpf:"list_sockets"`
+	OnConnect4     *ebpf.ProgramSpec `ebpf:"on_connect4"`
+	OnConnect6     *ebpf.ProgramSpec `ebpf:"on_connect6"`
+	OnCreate       *ebpf.ProgramSpec `ebpf:"on_create"`
+	OnDestroy      *ebpf.ProgramSpec `ebpf:"on_destroy"`
+	OnEgress       *ebpf.ProgramSpec `ebpf:"on_egress"`
+	OnExec         *ebpf.ProgramSpec `ebpf:"on_exec"`
+	OnExit         *ebpf.ProgramSpec `ebpf:"on_exit"`
+	OnFork         *ebpf.ProgramSpec `ebpf:"on_fork"`
+	OnInet6Receive *ebpf.ProgramSpec `ebpf:"on_inet6_receive"`
+	OnInet6Send    *ebpf.ProgramSpec `ebpf:"on_inet6_send"`
+	OnInetReceive  *ebpf.ProgramSpec `ebpf:"on_inet_receive"`
+	OnInetSend     *ebpf.ProgramSpec `ebpf:"on_inet_send"`
+	OnInetSendpage *ebpf.ProgramSpec `ebpf:"on_inet_sendpage"`
+	OnIngress      *ebpf.ProgramSpec `ebpf:"on_ingress"`
+	OnPacketSend   *ebpf.ProgramSpec `ebpf:"on_packet_send"`
+	OnReceive      *ebpf.ProgramSpec `ebpf:"on_receive"`
+	OnSend         *ebpf.ProgramSpec `ebpf:"on_send"`
+	OnSendmsg4     *ebpf.ProgramSpec `ebpf:"on_sendmsg4"`
+	OnSendmsg6     *ebpf.ProgramSpec `ebpf:"on_sendmsg6"`
+	OnSockops      *ebpf.ProgramSpec `ebpf:"on_sockops"`
+	OnState        *ebpf.ProgramSpec `ebpf:"on_state"`
+	OnTransmit     *ebpf.ProgramSpec `ebpf:"on_transmit"`
+	SeedListeners  *ebpf.ProgramSpec `ebpf:"seed_listeners"`
+	SeedPrograms   *ebpf.ProgramSpec `ebpf:"seed_programs"`
+	SeedSockets    *ebpf.ProgramSpec `ebpf:"seed_sockets"`
+	SettleLive     *ebpf.ProgramSpec `ebpf:"settle_live"`
 }
 
 // flowsMapSpecs contains maps before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type flowsMapSpecs struct {
+	Counts    *ebpf.MapSpec `ebpf:"counts"`
+	Events    *ebpf.MapSpec `ebpf:"events"`
 	Flows     *ebpf.MapSpec `ebpf:"flows"`
+	Folded    *ebpf.MapSpec `ebpf:"folded"`
+	Frames    *ebpf.MapSpec `ebpf:"frames"`
+	Groups    *ebpf.MapSpec `ebpf:"groups"`
 	Holders   *ebpf.MapSpec `ebpf:"holders"`
+	Images    *ebpf.MapSpec `ebpf:"images"`
 	Listening *ebpf.MapSpec `ebpf:"listening"`
-	Losses    *ebpf.MapSpec `ebpf:"losses"`
+	Programs  *ebpf.MapSpec `ebpf:"programs"`
+	Reported  *ebpf.MapSpec `ebpf:"reported"`
+	Scratches *ebpf.MapSpec `ebpf:"scratches"`
+	Settings  *ebpf.MapSpec `ebpf:"settings"`
 	Zones     *ebpf.MapSpec `ebpf:"zones"`
 }
 
@@ -161,7 +306,8 @@ type flowsMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type flowsVariableSpecs struct {
-	Generation *ebpf.VariableSpec `ebpf:"generation"`
+	ShapeOfEvent *ebpf.VariableSpec `ebpf:"shape_of_event"`
+	ShapeOfHeld  *ebpf.VariableSpec `ebpf:"shape_of_held"`
 }
 
 // flowsObjects contains all objects after they have been loaded into the kernel.
@@ -184,19 +330,37 @@ func (o *flowsObjects) Close() error {
 //
 // It can be passed to loadFlowsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type flowsMaps struct {
+	Counts    *ebpf.Map `ebpf:"counts"`
+	Events    *ebpf.Map `ebpf:"events"`
 	Flows     *ebpf.Map `ebpf:"flows"`
+	Folded    *ebpf.Map `ebpf:"folded"`
+	Frames    *ebpf.Map `ebpf:"frames"`
+	Groups    *ebpf.Map `ebpf:"groups"`
 	Holders   *ebpf.Map `ebpf:"holders"`
+	Images    *ebpf.Map `ebpf:"images"`
 	Listening *ebpf.Map `ebpf:"listening"`
-	Losses    *ebpf.Map `ebpf:"losses"`
+	Programs  *ebpf.Map `ebpf:"programs"`
+	Reported  *ebpf.Map `ebpf:"reported"`
+	Scratches *ebpf.Map `ebpf:"scratches"`
+	Settings  *ebpf.Map `ebpf:"settings"`
 	Zones     *ebpf.Map `ebpf:"zones"`
 }
 
 func (m *flowsMaps) Close() error {
 	return _FlowsClose(
+		m.Counts,
+		m.Events,
 		m.Flows,
+		m.Folded,
+		m.Frames,
+		m.Groups,
 		m.Holders,
+		m.Images,
 		m.Listening,
-		m.Losses,
+		m.Programs,
+		m.Reported,
+		m.Scratches,
+		m.Settings,
 		m.Zones,
 	)
 }
@@ -205,45 +369,70 @@ func (m *flowsMaps) Close() error {
 //
 // It can be passed to loadFlowsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type flowsVariables struct {
-	Generation *ebpf.Variable `ebpf:"generation"`
+	ShapeOfEvent *ebpf.Variable `ebpf:"shape_of_event"`
+	ShapeOfHeld  *ebpf.Variable `ebpf:"shape_of_held"`
 }
 
 // flowsPrograms contains all programs after they have been loaded into the kernel.
 //
 // It can be passed to loadFlowsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type flowsPrograms struct {
-	OnConnect4    *ebpf.Program `ebpf:"on_connect4"`
-	OnConnect6    *ebpf.Program `ebpf:"on_connect6"`
-	OnCreate      *ebpf.Program `ebpf:"on_create"`
-	OnDestroy     *ebpf.Program `ebpf:"on_destroy"`
-	OnEgress      *ebpf.Program `ebpf:"on_egress"`
-	OnIngress     *ebpf.Program `ebpf:"on_ingress"`
-	OnReceive     *ebpf.Program `ebpf:"on_receive"`
-	OnSend        *ebpf.Program `ebpf:"on_send"`
-	OnSendmsg4    *ebpf.Program `ebpf:"on_sendmsg4"`
-	OnSendmsg6    *ebpf.Program `ebpf:"on_sendmsg6"`
-	OnSockops     *ebpf.Program `ebpf:"on_sockops"`
-	OnState       *ebpf.Program `ebpf:"on_state"`
-	SeedListeners *ebpf.Program `ebpf:"seed_listeners"`
-	SeedSockets   *ebpf.Program `ebpf:"seed_sockets"`
-	SettleLive    *ebpf.Program `ebpf:"settle_live"`
+	ListSockets    *ebpf.Program `ebpf:"list_sockets"`
+	OnConnect4     *ebpf.Program `ebpf:"on_connect4"`
+	OnConnect6     *ebpf.Program `ebpf:"on_connect6"`
+	OnCreate       *ebpf.Program `ebpf:"on_create"`
+	OnDestroy      *ebpf.Program `ebpf:"on_destroy"`
+	OnEgress       *ebpf.Program `ebpf:"on_egress"`
+	OnExec         *ebpf.Program `ebpf:"on_exec"`
+	OnExit         *ebpf.Program `ebpf:"on_exit"`
+	OnFork         *ebpf.Program `ebpf:"on_fork"`
+	OnInet6Receive *ebpf.Program `ebpf:"on_inet6_receive"`
+	OnInet6Send    *ebpf.Program `ebpf:"on_inet6_send"`
+	OnInetReceive  *ebpf.Program `ebpf:"on_inet_receive"`
+	OnInetSend     *ebpf.Program `ebpf:"on_inet_send"`
+	OnInetSendpage *ebpf.Program `ebpf:"on_inet_sendpage"`
+	OnIngress      *ebpf.Program `ebpf:"on_ingress"`
+	OnPacketSend   *ebpf.Program `ebpf:"on_packet_send"`
+	OnReceive      *ebpf.Program `ebpf:"on_receive"`
+	OnSend         *ebpf.Program `ebpf:"on_send"`
+	OnSendmsg4     *ebpf.Program `ebpf:"on_sendmsg4"`
+	OnSendmsg6     *ebpf.Program `ebpf:"on_sendmsg6"`
+	OnSockops      *ebpf.Program `ebpf:"on_sockops"`
+	OnState        *ebpf.Program `ebpf:"on_state"`
+	OnTransmit     *ebpf.Program `ebpf:"on_transmit"`
+	SeedListeners  *ebpf.Program `ebpf:"seed_listeners"`
+	SeedPrograms   *ebpf.Program `ebpf:"seed_programs"`
+	SeedSockets    *ebpf.Program `ebpf:"seed_sockets"`
+	SettleLive     *ebpf.Program `ebpf:"settle_live"`
 }
 
 func (p *flowsPrograms) Close() error {
 	return _FlowsClose(
+		p.ListSockets,
 		p.OnConnect4,
 		p.OnConnect6,
 		p.OnCreate,
 		p.OnDestroy,
 		p.OnEgress,
+		p.OnExec,
+		p.OnExit,
+		p.OnFork,
+		p.OnInet6Receive,
+		p.OnInet6Send,
+		p.OnInetReceive,
+		p.OnInetSend,
+		p.OnInetSendpage,
 		p.OnIngress,
+		p.OnPacketSend,
 		p.OnReceive,
 		p.OnSend,
 		p.OnSendmsg4,
 		p.OnSendmsg6,
 		p.OnSockops,
 		p.OnState,
+		p.OnTransmit,
 		p.SeedListeners,
+		p.SeedPrograms,
 		p.SeedSockets,
 		p.SettleLive,
 	)

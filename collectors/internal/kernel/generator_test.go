@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -42,8 +43,8 @@ func run(t *testing.T, change func(*exec.Cmd), job string, args ...any) Flow {
 	if err != nil {
 		t.Fatalf("generator %q: %v", job, err)
 	}
-	who := Flow{PID: cmd.Process.Pid}
-	if _, err := fmt.Sscan(string(out), &who.Start, &who.NetNS); err != nil {
+	who := Flow{Owner: Execution{PID: cmd.Process.Pid}}
+	if _, err := fmt.Sscan(string(out), &who.Owner.Start, &who.NetNS); err != nil {
 		t.Fatalf("generator said %q: %v", out, err)
 	}
 	return who
@@ -91,9 +92,25 @@ func generate(job []string) error {
 		return datagrams(job[1] == "connected", job[2], number(3), number(4))
 	case "space": // bytes; in a new network namespace
 		return space(number(1))
+	case "space-out": // TCP address, UDP address; in a new network namespace
+		return spaceOut(job[1], job[2])
+	case "space-spray": // destinations; likewise
+		return spaceSpray(number(1))
 	case "inherited": // bytes, on descriptor 3
 		_, err := os.NewFile(3, "inherited").Write(make([]byte, number(1)))
 		return err
+	case "changing": // address, bytes; then as another program, address, bytes
+		c, err := net.Dial("tcp", job[1])
+		if err != nil {
+			return err
+		}
+		if err := converse(c.(*net.TCPConn), number(2)); err != nil {
+			return err
+		}
+		if err := os.Setenv(generatorVariable, "tcp "+job[3]+" "+job[4]); err != nil {
+			return err
+		}
+		return unix.Exec("/proc/self/exe", []string{"changed", "into"}, os.Environ())
 	case "open":
 		k, err := Open(Options{})
 		if err != nil {
@@ -224,6 +241,64 @@ func space(n int) error {
 	err = converse(c.(*net.TCPConn), n)
 	served.Wait()
 	return err
+}
+
+// blackHole gives the namespace a way out that leads nowhere.
+func blackHole() error {
+	const name = "hole"
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	req, err := unix.NewIfreq(name)
+	if err != nil {
+		return err
+	}
+	req.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
+	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, req); err != nil {
+		return err
+	}
+	for _, args := range [][]string{
+		{"link", "set", name, "up"}, {"address", "add", "10.77.0.1/16", "dev", name}, {"route", "add", "default", "dev", name},
+	} {
+		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+			return fmt.Errorf("ip %s: %w: %s", args, err, out)
+		}
+	}
+	return nil
+}
+
+func spaceOut(stream, datagram string) error {
+	if err := blackHole(); err != nil {
+		return err
+	}
+	d := net.Dialer{Timeout: 100 * time.Millisecond}
+	if c, err := d.Dial("tcp", stream); err == nil {
+		return fmt.Errorf("connected to %s", c.RemoteAddr())
+	}
+	c, err := net.Dial("udp", datagram)
+	if err != nil {
+		return err
+	}
+	_, err = c.Write(make([]byte, 20))
+	return err
+}
+
+func spaceSpray(n int) error {
+	if err := blackHole(); err != nil {
+		return err
+	}
+	c, err := net.ListenUDP("udp4", nil)
+	if err != nil {
+		return err
+	}
+	for i := range n {
+		to := &net.UDPAddr{IP: net.IPv4(203, 0, 113, byte(i)), Port: 1000 + i/256}
+		if _, err := c.WriteToUDP(make([]byte, 10), to); err != nil {
+			return err
+		}
+	}
+	return c.Close()
 }
 
 // serveOne reads to the end, then answers n bytes.

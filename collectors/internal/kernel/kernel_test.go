@@ -52,7 +52,7 @@ func row(t *testing.T, k *Kernel, who Flow, direction, protocol uint8, port uint
 		if direction == In {
 			at = f.Local.Port()
 		}
-		if f.PID == who.PID && f.Start == who.Start && f.NetNS == who.NetNS && f.Direction == direction && f.Protocol == protocol && at == port {
+		if f.Owner.PID == who.Owner.PID && f.Owner.Start == who.Owner.Start && f.NetNS == who.NetNS && f.Direction == direction && f.Protocol == protocol && at == port {
 			found = append(found, f)
 		}
 	}
@@ -77,14 +77,14 @@ func expect(t *testing.T, k *Kernel, who Flow, direction, protocol uint8, port u
 			return f
 		} else if time.Now().After(end) {
 			all, _ := k.Flows(nil)
-			t.Fatalf("pid %d direction %d port %d: got %+v, want %+v; all: %+v", who.PID, direction, port, got, want, all)
+			t.Fatalf("pid %d direction %d port %d: got %+v, want %+v; all: %+v", who.Owner.PID, direction, port, got, want, all)
 		}
 	}
 }
 
 func noLosses(t *testing.T, k *Kernel) {
 	t.Helper()
-	if l, err := k.Losses(); err != nil || l.Rows+l.Bytes+l.Storage+l.Races+l.Headers != 0 {
+	if l, err := k.Counts(); err != nil || l.Rows+l.Bytes+l.Storage+l.Races+l.Headers != 0 {
 		t.Errorf("losses %+v, %v", l, err)
 	}
 }
@@ -95,7 +95,7 @@ func self(t *testing.T) Flow {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Flow{PID: os.Getpid(), Start: start, NetNS: netns}
+	return Flow{Owner: Execution{PID: os.Getpid(), Start: start}, NetNS: netns}
 }
 
 func portOf(a net.Addr) uint16 { return netip.MustParseAddrPort(a.String()).Port() }
@@ -200,9 +200,11 @@ func TestUDP(t *testing.T) {
 	}
 }
 
+// apart gives a generator a network namespace of its own.
+func apart(c *exec.Cmd) { c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET} }
+
 func TestAnotherNamespace(t *testing.T) {
 	k := open(t, Options{})
-	apart := func(c *exec.Cmd) { c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET} }
 	who := run(t, apart, "space %d", 5000)
 	if who.NetNS == self(t).NetNS {
 		t.Fatal("the generator was not in a namespace of its own")
@@ -350,14 +352,42 @@ func TestZonesAreRenewed(t *testing.T) {
 	}
 }
 
-func TestFullTableIsTold(t *testing.T) {
+// What finds no room keeps its bytes, its program and its zone, and is told.
+func TestFullTableFolds(t *testing.T) {
+	const n, up, down = 20, 1000, 70
 	k := open(t, Options{Flows: 4})
-	for range 6 {
-		l := listen(t, "127.0.0.1:0", func(c *net.TCPConn) error { return serveOne(c, 0) })
-		run(t, nil, "tcp %s 10", l.Addr())
+	if err := k.SetZones(map[netip.Prefix]uint32{netip.MustParsePrefix("127.0.0.0/8"): 5}); err != nil {
+		t.Fatal(err)
 	}
-	if l, err := k.Losses(); err != nil || l.Rows == 0 || l.Bytes == 0 {
-		t.Errorf("losses %+v, %v, want rows and bytes", l, err)
+	for range n {
+		l := listen(t, "127.0.0.1:0", func(c *net.TCPConn) error { return serveOne(c, down) })
+		run(t, nil, "tcp %s %d", l.Addr(), up)
+	}
+	me := self(t)
+	var in, folded Flow
+	for end := time.Now().Add(3 * time.Second); time.Now().Before(end) && (in.Received != n*up || in.Open != 0); time.Sleep(10 * time.Millisecond) {
+		flows, err := k.Flows(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in, folded = Flow{}, Flow{}
+		for _, f := range flows {
+			if f.Owner.PID == me.Owner.PID && f.Direction == In {
+				in.Sent, in.Received, in.Connections, in.Open = in.Sent+f.Sent, in.Received+f.Received, in.Connections+f.Connections, in.Open+f.Open
+				if f.Folded {
+					folded = f
+				}
+			}
+		}
+	}
+	if in.Sent != n*down || in.Received != n*up || in.Connections != n || in.Open != 0 {
+		t.Errorf("all rows together: %+v", in)
+	}
+	if folded.Zone != 5 || folded.Remote.Addr().IsValid() || folded.Connections == 0 {
+		t.Errorf("folded: %+v", folded)
+	}
+	if c, err := k.Counts(); err != nil || c.Folded == 0 || c.Rows+c.Bytes != 0 {
+		t.Errorf("counts %+v, %v", c, err)
 	}
 }
 

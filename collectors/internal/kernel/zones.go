@@ -1,3 +1,5 @@
+//go:build linux && (amd64 || arm64)
+
 package kernel
 
 import (
@@ -9,11 +11,23 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+// Indices of the map settings.
+const (
+	settingGeneration = uint32(iota)
+	settingOlder
+)
+
 // SetZones replaces the prefixes by which addresses are told apart; the longest
-// one that holds an address gives its zone. Rows keep their counts.
+// one that holds an address gives its zone, 1 to 255. Rows keep their counts.
 func (k *Kernel) SetZones(zones map[netip.Prefix]uint32) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if maps.Equal(k.zones, zones) {
+		return nil
+	}
+	table := k.maps[flowsMapZones]
 	for p, zone := range zones {
-		if err := k.objects.Zones.Put(zoneKey(p), zone); err != nil {
+		if err := table.Put(zoneKey(p), zone); err != nil {
 			return fmt.Errorf("set zone of %s: %w", p, err)
 		}
 	}
@@ -21,15 +35,36 @@ func (k *Kernel) SetZones(zones map[netip.Prefix]uint32) error {
 		if _, stays := zones[p]; stays {
 			continue
 		}
-		if err := k.objects.Zones.Delete(zoneKey(p)); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		if err := table.Delete(zoneKey(p)); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 			return fmt.Errorf("drop zone of %s: %w", p, err)
 		}
 	}
 	k.zones = maps.Clone(zones)
 	// Rows that were judged by the old prefixes, or by a mixture, now show it.
 	k.version++
-	if err := k.objects.Generation.Set(k.version); err != nil {
+	if err := k.maps[flowsMapSettings].Put(settingGeneration, k.version); err != nil {
 		return fmt.Errorf("renew zones: %w", err)
+	}
+	return nil
+}
+
+// recallZones reads the prefixes that pinned maps hold.
+func (k *Kernel) recallZones() error {
+	var key flowsZoneKey
+	var zone uint32
+	rows := k.maps[flowsMapZones].Iterate()
+	for rows.Next(&key, &zone) {
+		addr, bits := netip.AddrFrom16(key.Address), int(key.Bits)
+		if addr.Is4In6() && bits >= 96 {
+			addr, bits = addr.Unmap(), bits-96
+		}
+		k.zones[netip.PrefixFrom(addr, bits)] = zone
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("recall zones: %w", err)
+	}
+	if err := k.maps[flowsMapSettings].Lookup(settingGeneration, &k.version); err != nil {
+		return fmt.Errorf("recall zones: %w", err)
 	}
 	return nil
 }
@@ -37,7 +72,7 @@ func (k *Kernel) SetZones(zones map[netip.Prefix]uint32) error {
 // zone judges a row that has carried nothing since the zones changed.
 func (k *Kernel) zone(address [16]byte) (uint32, error) {
 	var zone uint32
-	err := k.objects.Zones.Lookup(flowsZoneKey{Bits: 128, Address: address}, &zone)
+	err := k.maps[flowsMapZones].Lookup(flowsZoneKey{Bits: 128, Address: address}, &zone)
 	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return 0, fmt.Errorf("look up zone: %w", err)
 	}

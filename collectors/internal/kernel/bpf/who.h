@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR EUPL-1.2 */
+/*
+ * Who: the executions of programs, and what could not be counted.
+ *
+ * One execution is named by a process, when that began and how many programs it
+ * had executed before, packed into one word: process id (22 bits), start in ticks
+ * (34 bits, five years of them), programs (5 bits). The three lowest bits are free
+ * for what goes with an owner.
+ */
+#pragma once
+
+#define PF_KTHREAD 0x00200000
+#define TICK 10000000ULL /* nanoseconds in a USER_HZ tick, of proc_pid_stat(5) */
+
+enum count {
+	LOST_ROWS,	/* flows that found no room, folded ones not among them */
+	LOST_BYTES,	/* payload of these */
+	ORPHANS,	/* flows of no known process */
+	LOST_STORAGE,	/* sockets that could not be given an owner */
+	LOST_RACES,	/* updates given up */
+	LOST_HEADERS,	/* packets that could not be parsed */
+	LOST_PROGRAMS,	/* executions that found no room */
+	LOST_IMAGES,	/* names of executables or control groups that found none */
+	LOST_EVENTS,	/* events that the ring had no room for */
+	FOLDED,		/* flows whose far end is not kept, for want of room */
+	EXECUTIONS,	/* programs executed */
+	UNATTRIBUTED,	/* bytes that left an interface from no socket of IP */
+	COUNTS
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, COUNTS);
+	__type(key, __u32);
+	__type(value, __u64);
+} counts SEC(".maps");
+
+static __always_inline void count(__u32 what, __u64 n)
+{
+	__u64 *sum = bpf_map_lookup_elem(&counts, &what);
+	if (sum)
+		*sum += n;
+}
+
+static __always_inline __u64 execution(struct task_struct *task)
+{
+	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
+	__u64 tgid = BPF_CORE_READ(task, tgid);
+	__u64 start = BPF_CORE_READ(leader, start_boottime) / TICK;
+	__u64 image = BPF_CORE_READ(leader, self_exec_id);
+
+	return tgid << 42 | (start & ((1ULL << 34) - 1)) << 8 | (image & 31) << 3;
+}
+
+static __always_inline __u64 current_execution(void)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+
+	if (BPF_CORE_READ(task, flags) & PF_KTHREAD)
+		return 0;
+	return execution(task);
+}
+
+/* The one that the same process was before it executed another program. */
+static __always_inline __u64 earlier(__u64 who)
+{
+	return (who & ~(31ULL << 3)) | (((who >> 3) - 1) & 31) << 3;
+}

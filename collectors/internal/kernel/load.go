@@ -1,0 +1,201 @@
+//go:build linux && (amd64 || arm64)
+
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/link"
+)
+
+// substitute is a set of programs for which others may stand in.
+type substitute struct {
+	programs []string
+	misses   string // what is not seen where the set cannot be used
+}
+
+// bySend sees who sends and receives, by tracepoints of Linux 6.3 and newer.
+func bySend() substitute {
+	return substitute{programs: []string{flowsProgOnSend, flowsProgOnReceive}}
+}
+
+// byExit is the same by hooks on functions.
+func byExit() substitute {
+	return substitute{
+		programs: []string{
+			flowsProgOnInetSend, flowsProgOnInet6Send, flowsProgOnInetReceive, flowsProgOnInet6Receive,
+			flowsProgOnInetSendpage, flowsProgOnPacketSend,
+		},
+		misses: "the kernel does not tell who sends (tracepoints of Linux 6.3, or hooks on functions): a socket that is handed to another process stays its maker's, and frames of AF_PACKET have no sender",
+	}
+}
+
+// choose reads the programs and leaves out those for which this kernel has no
+// place. Whether the others load is seen when they are loaded.
+func choose() (*ebpf.CollectionSpec, []string, error) {
+	spec, err := loadFlows()
+	if err != nil {
+		return nil, nil, fmt.Errorf("read programs: %w", err)
+	}
+	delete(spec.Maps, ".bss") // shapes for the loader; no program uses it
+	clear(spec.Variables)
+	types, err := btf.LoadKernelSpec()
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: read the kernel's types (/sys/kernel/btf/vmlinux): %w", errors.ErrUnsupported, err)
+	}
+	var traced *btf.Typedef
+	if types.TypeByName("btf_trace_sock_send_length", &traced) == nil {
+		drop(spec, byExit().programs...)
+		return spec, nil, nil
+	}
+	drop(spec, bySend().programs...)
+	var function *btf.Func
+	for _, name := range byExit().programs {
+		if types.TypeByName(spec.Programs[name].AttachTo, &function) != nil {
+			drop(spec, name) // inet_sendpage went with Linux 6.5
+		}
+	}
+	return spec, nil, nil
+}
+
+func drop(spec *ebpf.CollectionSpec, programs ...string) {
+	for _, name := range programs {
+		delete(spec.Programs, name)
+	}
+}
+
+// load puts programs and maps into the kernel and attaches them. Maps that exist
+// already are used instead of new ones, and links that exist are moved to the new
+// programs.
+func (k *Kernel) load(spec *ebpf.CollectionSpec, existing map[string]*ebpf.Map) error {
+	err := k.attempt(spec, existing)
+	if err == nil || spec.Programs[flowsProgOnInetSend] == nil {
+		return err
+	}
+	// Hooks on functions are refused by some kernels that have all else.
+	drop(spec, byExit().programs...)
+	if k.attempt(spec, existing) != nil {
+		return err // the first one says more
+	}
+	k.misses = append(k.misses, byExit().misses)
+	return nil
+}
+
+func (k *Kernel) attempt(spec *ebpf.CollectionSpec, existing map[string]*ebpf.Map) error {
+	replacements := make(map[string]*ebpf.Map, len(existing))
+	for name, m := range existing {
+		replacements[name] = m
+	}
+	loaded, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: replacements})
+	if err != nil {
+		return fmt.Errorf("load programs: %w", err)
+	}
+	k.maps, k.programs = maps.Clone(loaded.Maps), maps.Clone(loaded.Programs)
+	if err := k.attach(); err != nil {
+		for _, l := range k.links {
+			err = errors.Join(err, l.Close())
+		}
+		loaded.Close()
+		k.maps, k.programs, k.links = nil, nil, nil
+		return err
+	}
+	return nil
+}
+
+// order is that in which programs are attached: owners before packets, so that
+// the packets find one.
+func order() []string {
+	return []string{
+		flowsProgOnFork, flowsProgOnExec, flowsProgOnExit,
+		flowsProgOnState, flowsProgOnDestroy,
+		flowsProgOnSend, flowsProgOnReceive,
+		flowsProgOnInetSend, flowsProgOnInet6Send, flowsProgOnInetReceive, flowsProgOnInet6Receive,
+		flowsProgOnInetSendpage, flowsProgOnPacketSend,
+		flowsProgOnCreate, flowsProgOnConnect4, flowsProgOnConnect6, flowsProgOnSendmsg4, flowsProgOnSendmsg6,
+		flowsProgOnSockops, flowsProgOnEgress, flowsProgOnIngress, flowsProgOnTransmit,
+		flowsProgSettleLive, flowsProgListSockets,
+	}
+}
+
+func (k *Kernel) attach() (err error) {
+	group, err := openCgroup()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, group.Close()) }()
+	k.links = make(map[string]link.Link)
+	for _, name := range order() {
+		program := k.programs[name]
+		if program == nil {
+			continue // not for this kernel
+		}
+		l, err := k.attachOne(name, program, group)
+		if err != nil {
+			return fmt.Errorf("attach %s: %w", name, err)
+		}
+		k.links[name] = l
+	}
+	return nil
+}
+
+func (k *Kernel) attachOne(name string, program *ebpf.Program, group *os.File) (link.Link, error) {
+	switch name {
+	case flowsProgSettleLive:
+		return link.AttachIter(link.IterOptions{Program: program, Map: k.maps[flowsMapHolders]})
+	case flowsProgListSockets:
+		return link.AttachIter(link.IterOptions{Program: program})
+	}
+	at, grouped := groupHooks()[name]
+	if !grouped {
+		return link.AttachTracing(link.TracingOptions{Program: program})
+	}
+	if former := k.pins.former(name); former != nil {
+		return former, former.Update(program) // no packet passes both, or neither
+	}
+	return link.AttachCgroup(link.CgroupOptions{Path: fmt.Sprintf("/proc/self/fd/%d", group.Fd()), Attach: at, Program: program})
+}
+
+// groupHooks are those of control groups, for everything below the root.
+func groupHooks() map[string]ebpf.AttachType {
+	return map[string]ebpf.AttachType{
+		flowsProgOnCreate:   ebpf.AttachCGroupInetSockCreate,
+		flowsProgOnConnect4: ebpf.AttachCGroupInet4Connect,
+		flowsProgOnConnect6: ebpf.AttachCGroupInet6Connect,
+		flowsProgOnSendmsg4: ebpf.AttachCGroupUDP4Sendmsg,
+		flowsProgOnSendmsg6: ebpf.AttachCGroupUDP6Sendmsg,
+		flowsProgOnSockops:  ebpf.AttachCGroupSockOps,
+		flowsProgOnEgress:   ebpf.AttachCGroupInetEgress,
+		flowsProgOnIngress:  ebpf.AttachCGroupInetIngress,
+	}
+}
+
+// skipped adds up the runs of tracepoints that the kernel left out because the
+// same program was interrupted on the processor, and that nothing stands in for:
+// state changes of TCP are told by sockops, too, but not those of sockets older
+// than it.
+func (k *Kernel) skipped(older bool) (uint64, error) {
+	var sum uint64
+	for _, name := range slices.Sorted(maps.Keys(k.programs)) {
+		if _, grouped := groupHooks()[name]; grouped {
+			continue
+		}
+		if !older && (name == flowsProgOnState || name == flowsProgOnDestroy) {
+			continue
+		}
+		stats, err := k.programs[name].Stats()
+		if errors.Is(err, ebpf.ErrNotSupported) {
+			continue
+		}
+		if err != nil {
+			return 0, fmt.Errorf("read statistics of %s: %w", name, err)
+		}
+		sum += stats.RecursionMisses
+	}
+	return sum, nil
+}

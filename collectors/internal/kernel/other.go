@@ -1,0 +1,47 @@
+//go:build !linux || (!amd64 && !arm64)
+
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+)
+
+// Kernel is a running capture. This system has none.
+type Kernel struct{}
+
+// Open gives [errors.ErrUnsupported].
+func Open(Options) (*Kernel, error) {
+	return nil, fmt.Errorf("%w: no programs for this system and processor", errors.ErrUnsupported)
+}
+
+// Unpin has nothing to end.
+func Unpin(string) error { return nil }
+
+// Read is never called.
+func (*Kernel) Read() (*Reading, error) { return nil, errors.ErrUnsupported }
+
+// Flows is never called.
+func (*Kernel) Flows([]Flow) ([]Flow, error) { return nil, errors.ErrUnsupported }
+
+// Events is never called.
+func (*Kernel) Events([]Event) ([]Event, error) { return nil, errors.ErrUnsupported }
+
+// Counts is never called.
+func (*Kernel) Counts() (Counts, error) { return Counts{}, errors.ErrUnsupported }
+
+// SetZones is never called.
+func (*Kernel) SetZones(map[netip.Prefix]uint32) error { return errors.ErrUnsupported }
+
+// MemoryBytes is never called.
+func (*Kernel) MemoryBytes() (uint64, error) { return 0, errors.ErrUnsupported }
+
+// Misses is never called.
+func (*Kernel) Misses() []string { return nil }
+
+// Gap is never called.
+func (*Kernel) Gap() string { return "" }
+
+// Close does nothing.
+func (*Kernel) Close() error { return nil }

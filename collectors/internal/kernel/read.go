@@ -1,0 +1,364 @@
+//go:build linux && (amd64 || arm64)
+
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/netip"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	batch = 4096
+
+	// idle is how long a row without an open connection is kept; crowded how long
+	// where the table is three quarters full.
+	idle    = 10 * time.Minute
+	crowded = 30 * time.Second
+
+	// sweepEvery is after how many readings names that nobody needs are looked for.
+	sweepEvery = 20
+)
+
+// buffers are kept from reading to reading.
+type buffers struct {
+	keys     []flowsFlowKey
+	rows     []flowsFlowRow
+	ids      []uint64
+	programs []flowsProgram
+}
+
+// Read reads everything. Rows that nothing has used for long are dropped once
+// they were read, and so are executions that ended and have no row.
+func (k *Kernel) Read() (*Reading, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	booted, err := bootTime()
+	if err != nil {
+		return nil, err
+	}
+	var r Reading
+	owners := make(map[uint64]bool)
+	if r.Flows, err = k.flows(nil, booted, owners, true); err != nil {
+		return nil, err
+	}
+	if r.Frames, err = k.frames(booted, owners); err != nil {
+		return nil, err
+	}
+	// After the flows, whose owners are then all there.
+	if r.Programs, err = k.executions(booted, owners); err != nil {
+		return nil, err
+	}
+	if r.Sockets, err = k.sockets(); err != nil {
+		return nil, err
+	}
+	if r.Counts, err = k.count(); err != nil {
+		return nil, err
+	}
+	return &r, nil
+}
+
+// Flows appends all rows of the tables to into, with the bytes of connections
+// that are open until this moment.
+func (k *Kernel) Flows(into []Flow) ([]Flow, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	booted, err := bootTime()
+	if err != nil {
+		return into, err
+	}
+	return k.flows(into, booted, make(map[uint64]bool), false)
+}
+
+// flows reads both tables. Owners are added to owners. Where drop is set, idle
+// rows are dropped and what was read is noted for whoever opens the pins next.
+func (k *Kernel) flows(into []Flow, booted time.Time, owners map[uint64]bool, drop bool) ([]Flow, error) {
+	if err := k.settle(); err != nil {
+		return into, err
+	}
+	into = append(into, k.late...)
+	var dead []flowsFlowKey
+	if drop {
+		k.late = nil
+		if err := k.noteReported(); err != nil {
+			return into, err
+		}
+	}
+	n := 0
+	err := k.each(k.maps[flowsMapFlows], func(key *flowsFlowKey, row *flowsFlowRow) error {
+		n++
+		f := flowOf(key, row, booted)
+		f.Earlier = k.earlier[*key]
+		if row.Generation != k.version {
+			var err error
+			if f.Zone, err = k.zone(key.Remote); err != nil {
+				return err
+			}
+		}
+		owners[key.Owner] = true
+		into = append(into, f)
+		if drop && k.reported != nil {
+			k.reported[*key] = Volume{f.Sent, f.Received, f.Connections}
+		}
+		if drop && f.Open == 0 && time.Since(f.Last) > crowded {
+			dead = append(dead, *key)
+		}
+		return nil
+	})
+	if err != nil {
+		return into, fmt.Errorf("read flows: %w", err)
+	}
+	err = k.each(k.maps[flowsMapFolded], func(key *flowsFlowKey, row *flowsFlowRow) error {
+		f := flowOf(key, row, booted)
+		f.Folded, f.Zone = true, uint32(key.Remote[15])
+		f.Local, f.Remote = netip.AddrPort{}, netip.AddrPort{}
+		if key.Direction == In {
+			f.Local = netip.AddrPortFrom(netip.IPv6Unspecified(), key.Port)
+		}
+		owners[key.Owner] = true
+		into = append(into, f)
+		return nil
+	})
+	if err != nil {
+		return into, fmt.Errorf("read folded flows: %w", err)
+	}
+	full := uint32(n) > k.maps[flowsMapFlows].MaxEntries()/4*3
+	return into, k.drop(dead, full, booted)
+}
+
+// settle moves what open connections of TCP have carried to their rows.
+func (k *Kernel) settle() error {
+	if err := k.maps[flowsMapSettings].Put(settingOlder, uint32(0)); err != nil {
+		return fmt.Errorf("count older sockets: %w", err)
+	}
+	live, err := k.iterator(flowsProgSettleLive)
+	if err != nil {
+		return err
+	}
+	if err := walk(live, io.Discard); err != nil {
+		return fmt.Errorf("read open connections: %w", err)
+	}
+	return nil
+}
+
+// each reads a table of flows.
+func (k *Kernel) each(m *ebpf.Map, do func(*flowsFlowKey, *flowsFlowRow) error) error {
+	b := &k.buffers
+	if b.keys == nil {
+		b.keys, b.rows = make([]flowsFlowKey, batch), make([]flowsFlowRow, batch)
+	}
+	var cursor ebpf.MapBatchCursor
+	for {
+		n, err := m.BatchLookup(&cursor, b.keys, b.rows, nil)
+		end := errors.Is(err, ebpf.ErrKeyNotExist)
+		if err != nil && !end {
+			return err
+		}
+		for i := range n {
+			if err := do(&b.keys[i], &b.rows[i]); err != nil {
+				return err
+			}
+		}
+		if end {
+			return nil
+		}
+	}
+}
+
+// drop takes rows out of the table. What was counted in a row in between is kept
+// for the next reading.
+func (k *Kernel) drop(keys []flowsFlowKey, full bool, booted time.Time) error {
+	for i := range keys {
+		var row flowsFlowRow
+		m := k.maps[flowsMapFlows]
+		if err := m.Lookup(&keys[i], &row); err != nil {
+			continue
+		}
+		unused := time.Since(booted.Add(time.Duration(row.Last)))
+		if row.Open > 0 || unused < crowded || unused < idle && !full {
+			continue
+		}
+		read := row
+		if err := m.LookupAndDelete(&keys[i], &row); err != nil {
+			return fmt.Errorf("drop idle flow: %w", err)
+		}
+		if row.Sent != read.Sent || row.Received != read.Received || row.Connections != read.Connections {
+			k.late = append(k.late, flowOf(&keys[i], &row, booted))
+		}
+		delete(k.earlier, keys[i])
+		if k.reported != nil {
+			delete(k.reported, keys[i])
+			if err := k.maps[flowsMapReported].Delete(&keys[i]); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+				return fmt.Errorf("forget idle flow: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// noteReported writes what the reading before this one gave: whoever asks for the
+// next has dealt with it.
+func (k *Kernel) noteReported() error {
+	for key, volume := range k.reported {
+		row := flowsVolume{Sent: volume.Sent, Received: volume.Received, Connections: volume.Connections}
+		if err := k.maps[flowsMapReported].Put(&key, &row); err != nil {
+			return fmt.Errorf("note what was read: %w", err)
+		}
+	}
+	clear(k.reported)
+	return nil
+}
+
+// recallReported reads what a process before this one had dealt with.
+func (k *Kernel) recallReported() error {
+	var key flowsFlowKey
+	var row flowsVolume
+	rows := k.maps[flowsMapReported].Iterate()
+	for rows.Next(&key, &row) {
+		k.earlier[key] = Volume{row.Sent, row.Received, row.Connections}
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("recall what was read: %w", err)
+	}
+	return nil
+}
+
+func (k *Kernel) frames(booted time.Time, owners map[uint64]bool) ([]Frames, error) {
+	var all []Frames
+	var key flowsFrameKey
+	var row flowsFrameRow
+	rows := k.maps[flowsMapFrames].Iterate()
+	for rows.Next(&key, &row) {
+		owners[key.Owner] = true
+		all = append(all, Frames{
+			Owner: executionOf(key.Owner, booted), NetNS: uint64(key.Netns), Kind: key.Kind,
+			Bytes: row.Bytes, Last: booted.Add(time.Duration(row.Last)),
+		})
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read senders of frames: %w", err)
+	}
+	return all, nil
+}
+
+// Counts reads what was counted beside the tables.
+func (k *Kernel) Counts() (Counts, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.count()
+}
+
+func (k *Kernel) count() (Counts, error) {
+	var c Counts
+	for i, to := range []*uint64{
+		&c.Rows, &c.Bytes, &c.Orphans, &c.Storage, &c.Races, &c.Headers,
+		&c.Programs, &c.Images, &c.Events, &c.Folded, &c.Executions, &c.Unattributed,
+	} {
+		var each []uint64
+		if err := k.maps[flowsMapCounts].Lookup(uint32(i), &each); err != nil {
+			return c, fmt.Errorf("read counts: %w", err)
+		}
+		for _, n := range each {
+			*to += n
+		}
+	}
+	var older uint32
+	if err := k.maps[flowsMapSettings].Lookup(settingOlder, &older); err != nil {
+		return c, fmt.Errorf("read older sockets: %w", err)
+	}
+	skipped, err := k.skipped(older > 0)
+	c.Skipped = skipped
+	return c, err
+}
+
+func flowOf(k *flowsFlowKey, r *flowsFlowRow, booted time.Time) Flow {
+	f := Flow{
+		Owner: executionOf(k.Owner, booted), NetNS: uint64(k.Netns),
+		Direction: k.Direction, Protocol: k.Protocol,
+		Sent: r.Sent, Received: r.Received, Connections: r.Connections,
+		Attempts: uint64(max(r.Attempts, 0)), Open: uint64(max(r.Open, 0)),
+		First: booted.Add(time.Duration(r.First)), Last: booted.Add(time.Duration(r.Last)),
+		Zone: r.Zone, Own: r.Own != 0,
+	}
+	local, remote := uint16(0), k.Port
+	if k.Direction == In {
+		local, remote = k.Port, 0
+	}
+	f.Local = netip.AddrPortFrom(netip.AddrFrom16(r.Local).Unmap(), local)
+	f.Remote = netip.AddrPortFrom(netip.AddrFrom16(k.Remote).Unmap(), remote)
+	return f
+}
+
+// ticksKept is how many bits of a start time the kernel keeps; those above follow
+// from the clock.
+const ticksKept = 34
+
+// executionOf takes the word of who.h apart.
+func executionOf(word uint64, booted time.Time) Execution {
+	if word == 0 {
+		return Execution{}
+	}
+	const tick = 10 * time.Millisecond
+	now := uint64(time.Since(booted) / tick)
+	start := word >> 8 & (1<<ticksKept - 1)
+	if now >= start {
+		start += (now - start) >> ticksKept << ticksKept
+	}
+	return Execution{PID: int(word >> 42), Start: start, Image: uint8(word >> 3 & 31)}
+}
+
+// bootTime is when the clock of the rows was zero.
+func bootTime() (time.Time, error) {
+	var since unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &since); err != nil {
+		return time.Time{}, fmt.Errorf("read boot clock: %w", err)
+	}
+	return time.Now().Add(-time.Duration(since.Nano())), nil
+}
+
+// referenced is those images and groups that executions have.
+func referenced(programs []flowsProgram) (map[flowsImageKey]bool, map[uint64]bool) {
+	images, groups := make(map[flowsImageKey]bool), make(map[uint64]bool)
+	for i := range programs {
+		images[programs[i].Image] = true
+		groups[programs[i].Group] = true
+	}
+	return images, groups
+}
+
+// sweep drops names that no execution has, where tables are half full of names.
+func (k *Kernel) sweep(images map[flowsImageKey]bool, groups map[uint64]bool) error {
+	maps.DeleteFunc(k.images, func(key flowsImageKey, _ executable) bool { return !images[key] })
+	maps.DeleteFunc(k.groups, func(key uint64, _ string) bool { return !groups[key] })
+	return errors.Join(sweepTable(k.maps[flowsMapImages], images), sweepTable(k.maps[flowsMapGroups], groups))
+}
+
+func sweepTable[K comparable](m *ebpf.Map, used map[K]bool) error {
+	var all []K
+	var key K
+	err := m.NextKey(nil, &key)
+	for ; err == nil && len(all) < int(m.MaxEntries()); err = m.NextKey(key, &key) {
+		all = append(all, key)
+	}
+	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return fmt.Errorf("list names: %w", err)
+	}
+	if len(all) < int(m.MaxEntries())/2 {
+		return nil
+	}
+	for _, key := range all {
+		if used[key] {
+			continue
+		}
+		if err := m.Delete(key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return fmt.Errorf("drop name: %w", err)
+		}
+	}
+	return nil
+}
