@@ -36,7 +36,7 @@ func TestEvents(t *testing.T) {
 	for _, e := range found {
 		got[fmt.Sprint(e.Direction, e.Protocol, e.Remote, e.Port, e.NetNS == who.NetNS)] = true
 	}
-	for _, want := range []string{fmt.Sprint(Out, tcp, "203.0.113.7", 443, true), fmt.Sprint(Out, udp, "198.51.100.1", 53, true)} {
+	for _, want := range []string{fmt.Sprint(Out, tcp, netip.MustParseAddr("203.0.113.7"), 443, true), fmt.Sprint(Out, udp, netip.MustParseAddr("198.51.100.1"), 53, true)} {
 		if !got[want] {
 			t.Errorf("not told of %s but of %v", want, got)
 		}
