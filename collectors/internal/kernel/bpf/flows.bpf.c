@@ -262,7 +262,7 @@ static __always_inline void settle(struct sock *sk, struct holder *h, __u64 hold
 	struct flow_row *row;
 	__u8 local[16];
 
-	if (!tp)
+	if (!tp || STAGE(READ(h->word)) == ENDED) /* after a reset by its owner the counters start anew */
 		return;
 	SETTLE(sent, h->sent, READ(tp->bytes_sent) - READ(tp->bytes_retrans), hold_sent);
 	SETTLE(received, h->received, READ(tp->bytes_received) - !!(READ(sk->__sk_common.skc_flags) & SOCK_DONE_BIT), hold_received);
