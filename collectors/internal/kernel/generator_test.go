@@ -42,8 +42,8 @@ func run(t *testing.T, change func(*exec.Cmd), job string, args ...any) Flow {
 	if err != nil {
 		t.Fatalf("generator %q: %v", job, err)
 	}
-	who := Flow{PID: cmd.Process.Pid}
-	if _, err := fmt.Sscan(string(out), &who.Start, &who.NetNS); err != nil {
+	var who Flow
+	if _, err := fmt.Sscanf(string(out), "am %d %d %d", &who.PID, &who.Start, &who.NetNS); err != nil {
 		t.Fatalf("generator said %q: %v", out, err)
 	}
 	return who
@@ -65,11 +65,13 @@ func identity() (start, netns uint64, err error) {
 }
 
 func generate(job []string) error {
-	start, netns, err := identity()
-	if err != nil {
+	if err := introduce(); err != nil {
 		return err
 	}
-	fmt.Println(start, netns)
+	if does, ok := traffic()[job[0]]; ok {
+		defer report()
+		return does(job[1:])
+	}
 	number := func(i int) int { n, _ := strconv.Atoi(job[i]); return n }
 	switch job[0] {
 	case "tcp": // address, bytes
