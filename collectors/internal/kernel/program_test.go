@@ -96,6 +96,17 @@ func (p *program) end(t *testing.T) {
 	}
 }
 
+func (p *program) kill(t *testing.T) {
+	t.Helper()
+	if err := p.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-p.ended
+	if err := p.cmd.Wait(); err == nil {
+		t.Error("ended by itself before it was killed")
+	}
+}
+
 // What follows runs in the generator.
 
 var moved struct{ sent, received, connections atomic.Uint64 }
@@ -131,7 +142,7 @@ func (a arguments) number(i int) int {
 // traffic is what the generator can do besides the jobs of the other tests.
 func traffic() map[string]func(arguments) error {
 	all := make(map[string]func(arguments) error)
-	for _, kind := range []map[string]func(arguments) error{tcpTraffic(), udpTraffic(), rawTraffic()} {
+	for _, kind := range []map[string]func(arguments) error{tcpTraffic(), streamTraffic(), udpTraffic(), rawTraffic()} {
 		for name, does := range kind {
 			all[name] = does
 		}

@@ -38,7 +38,7 @@ type scenario struct {
 type course struct {
 	peerNear bool   // by loopback
 	older    bool   // the capture begins when the generator is ready
-	mirrored bool   // the generator cannot report: it moved what the peer did
+	killed   bool   // the generator is, when it is ready: it moved what the peer did
 	noNft    string // why netfilter is no reference
 }
 
@@ -69,6 +69,52 @@ func tcpScenarios() []scenario {
 			want: []line{{generator, Out, tcp, at, counts{connections: 1, attempts: 1}}},
 		},
 		{name: "reset", peer: "serve-reset :4000 3000", generator: "ask-reset " + at + " 3000", want: both(at, from, 3000, 0, 1)},
+	}
+}
+
+func streamScenarios() []scenario {
+	const at, from = far4 + ":4000", near4 + ":4000"
+	const n = 4_000_000
+	both := func(up, down uint64) []line {
+		return []line{
+			{generator, Out, tcp, at, counts{sent: up, received: down, connections: 1}},
+			{peer, In, tcp, from, counts{sent: down, received: up, connections: 1}},
+		}
+	}
+	up := func(name, job string) scenario {
+		return scenario{name: name, peer: "serve :4000 5", generator: job, want: both(n, 5)}
+	}
+	down := func(name, job string) scenario {
+		return scenario{name: name, peer: "pour :4000 4000000", generator: job, want: both(0, n)}
+	}
+	return []scenario{
+		up("sendfile", "fill sendfile "+at+" 4000000"),
+		up("splice up", "fill splice "+at+" 4000000"),
+		up("MSG_ZEROCOPY", "fill zerocopy "+at+" 4000000"),
+		up("io_uring up", "fill uring "+at+" 4000000"),
+		up("io_uring with SQPOLL", "fill uring-poll "+at+" 4000000"),
+		up("multipath TCP", "multipath "+at+" 4000000"),
+		up("v4-mapped", "mapped-stream "+at+" 4000000"),
+		down("splice down", "empty splice "+at+" 4000000"),
+		down("MSG_TRUNC", "empty truncate "+at+" 4000000"),
+		down("io_uring down", "empty uring "+at+" 4000000"),
+		{name: "fast open", peer: "serve :4000 5", generator: "fast-open " + at + " 900", want: both(900, 5)},
+		{
+			name: "socket older than the agent", peer: "serve :4000 5", generator: "older " + at + " 2000000",
+			want: both(n, 5), change: func(c *course) { c.older = true },
+		},
+		{
+			name: "killed sender", peer: "serve :4000 0", generator: "endless " + at,
+			want: []line{
+				{generator, Out, tcp, at, counts{sent: own, connections: 1}},
+				{peer, In, tcp, from, counts{received: own, connections: 1}},
+			},
+			change: func(c *course) { c.killed = true },
+		},
+		{
+			name: "no answer", peer: "idle", generator: "ask-nobody 10.77.0.99:4000",
+			want: []line{{generator, Out, tcp, "10.77.0.99:4000", counts{connections: 1, attempts: 1}}},
+		},
 	}
 }
 
@@ -108,7 +154,7 @@ func datagramScenarios() []scenario {
 
 func TestScenarios(t *testing.T) {
 	open(t, Options{Flows: 16}) // skips where there is no use in going on
-	for _, s := range slices.Concat(tcpScenarios(), datagramScenarios()) {
+	for _, s := range slices.Concat(tcpScenarios(), streamScenarios(), datagramScenarios()) {
 		t.Run(s.name, func(t *testing.T) { s.run(t) })
 	}
 }
@@ -136,12 +182,17 @@ func (s scenario) run(t *testing.T) {
 		k = open(t, Options{})
 		g.proceed(t)
 	}
-	g.end(t)
+	if c.killed {
+		g.awaitReady(t)
+		g.kill(t)
+	} else {
+		g.end(t)
+	}
 	p.proceed(t)
 	p.end(t)
 	programs := slices.Concat(g.who[:1], p.who[:1], g.who[1:], p.who[1:])
 	maps.Copy(p.moved, g.moved)
-	if c.mirrored {
+	if c.killed {
 		m := p.moved[p.who[0].PID]
 		p.moved[g.who[0].PID] = tally{sent: m.received, received: m.sent, connections: m.connections}
 	}

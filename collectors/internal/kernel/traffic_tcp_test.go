@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -17,6 +18,9 @@ func tcpTraffic() map[string]func(arguments) error {
 		// Ends that others connect to; they serve until their input ends.
 		"serve": func(a arguments) error { // address, bytes of the answer
 			return serve(a[0], func(c net.Conn) error { return answer(c, a.number(1)) })
+		},
+		"pour": func(a arguments) error { // address, bytes
+			return serve(a[0], func(c net.Conn) error { return pour(c, a.number(1)) })
 		},
 		"serve-duplex": func(a arguments) error { // address, bytes
 			return serve(a[0], func(c net.Conn) error { return duplex(c, a.number(1)) })
@@ -48,6 +52,9 @@ func tcpTraffic() map[string]func(arguments) error {
 		},
 		"ask-refused": func(a arguments) error { // address
 			return unanswered(a[0], syscall.ECONNREFUSED)
+		},
+		"ask-nobody": func(a arguments) error { // address
+			return unanswered(a[0], os.ErrDeadlineExceeded)
 		},
 		"ask-reset": func(a arguments) error { // address, bytes
 			return askReset(a[0], a.number(1))
@@ -123,6 +130,16 @@ func answer(c net.Conn, n int) error {
 		return err
 	}
 	_, err := c.Write(make([]byte, n))
+	return err
+}
+
+// pour sends n bytes, then reads to the end.
+func pour(c net.Conn, n int) error {
+	defer c.Close()
+	if _, err := c.Write(make([]byte, n)); err != nil {
+		return err
+	}
+	_, err := io.Copy(io.Discard, onlyReader{c})
 	return err
 }
 
@@ -210,4 +227,3 @@ func unanswered(address string, want error) error {
 	}
 	return nil
 }
-
