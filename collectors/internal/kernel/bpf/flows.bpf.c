@@ -23,6 +23,8 @@
 #define IPPROTO_ICMPV6 58
 #define IPPROTO_UDPLITE 136
 #define IPPROTO_MPTCP 262
+#define SOCK_STREAM 1
+#define SOCK_RAW 3
 #define PF_KTHREAD 0x00200000
 #define SOCK_DONE_BIT 2 /* 1 << SOCK_DONE: the peer's FIN has come */
 #define TICK 10000000ULL /* nanoseconds in a USER_HZ tick, of proc_pid_stat(5) */
@@ -234,6 +236,12 @@ static __always_inline void tcp_key(struct sock *sk, const struct holder *h, str
 
 /* ---- TCP ---- */
 
+/* A raw socket may carry the protocol number, too, and is none. */
+static __always_inline int is_tcp(struct sock *sk)
+{
+	return sk->sk_protocol == IPPROTO_TCP && sk->sk_type == SOCK_STREAM;
+}
+
 /* Takes what counted lacks of the total, but for hold, and says how much that is, once. */
 #define SETTLE(delta, counted, total, hold)                                         \
 	do {                                                                   \
@@ -336,12 +344,12 @@ static __always_inline void hand_over(struct sock *sk, struct holder *h, __u64 o
 		return;
 	}
 	/* A connection that its acceptor reads first was never the listener's. */
-	if (h->used && sk->sk_protocol == IPPROTO_TCP)
+	if (h->used && is_tcp(sk))
 		settle(sk, h, sent, received);
 	h->used = 1;
 	if (__sync_val_compare_and_swap(&h->word, old, owner | STAGE(old)) != old)
 		return; /* ended meanwhile, or taken by another: the next call sees */
-	if (sk->sk_protocol != IPPROTO_TCP || STAGE(old) != ESTABLISHED)
+	if (!is_tcp(sk) || STAGE(old) != ESTABLISHED)
 		return;
 	tcp_key(sk, h, &key, local);
 	key.owner = OWNER(old);
@@ -608,6 +616,13 @@ static __always_inline int parse(struct __sk_buff *skb, __u8 protocol, struct pa
 		if (bpf_skb_load_bytes(skb, offset, ports, sizeof(ports)) < 0)
 			return -1;
 		header = 8;
+	} else if (protocol == IPPROTO_TCP) { /* of a raw socket */
+		__u8 words;
+
+		if (bpf_skb_load_bytes(skb, offset, ports, sizeof(ports)) < 0 ||
+		    bpf_skb_load_bytes(skb, offset + 12, &words, sizeof(words)) < 0)
+			return -1;
+		header = (words >> 4) * 4;
 	} else if (protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6) {
 		header = 8;
 	}
@@ -630,7 +645,7 @@ static __always_inline void datagram(struct __sk_buff *skb, int out)
 	if (!sk)
 		return;
 	sk = bpf_sk_fullsock(sk);
-	if (!sk || sk->protocol == IPPROTO_TCP)
+	if (!sk || (sk->protocol == IPPROTO_TCP && sk->type != SOCK_RAW))
 		return;
 	h = bpf_sk_storage_get(&holders, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!h) {
@@ -743,7 +758,7 @@ int seed_sockets(struct bpf_iter__task_file *ctx)
 	if (!OWNER(READ(h->word)))
 		__sync_fetch_and_or(&h->word, execution(task));
 	state = sk->__sk_common.skc_state;
-	if (sk->sk_protocol != IPPROTO_TCP || state == BPF_TCP_LISTEN || state == BPF_TCP_CLOSE)
+	if (!is_tcp(sk) || state == BPF_TCP_LISTEN || state == BPF_TCP_CLOSE)
 		return 0;
 	if (!h->direction)
 		h->direction = bpf_map_lookup_elem(&listening, &key) ? IN : OUT;
@@ -759,7 +774,7 @@ int settle_live(struct bpf_iter__bpf_sk_storage_map *ctx)
 
 	if (!sk || !h)
 		return 0;
-	if (sk->sk_protocol != IPPROTO_TCP || STAGE(READ(h->word)) == FRESH || STAGE(READ(h->word)) == ENDED)
+	if (!is_tcp(sk) || STAGE(READ(h->word)) == FRESH || STAGE(READ(h->word)) == ENDED)
 		return 0;
 	settle(sk, h, 0, 0);
 	return 0;
