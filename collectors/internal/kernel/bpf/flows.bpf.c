@@ -562,6 +562,7 @@ struct packet {
 	__u8 source[16], target[16];
 	__be16 source_port, target_port;
 	__u32 payload;
+	__u8 protocol; /* the packet's: a raw socket may carry any */
 };
 
 struct ip4 {
@@ -579,10 +580,11 @@ struct ip6 {
 	__u8 source[16], target[16];
 };
 
-static __always_inline int parse(struct __sk_buff *skb, __u8 protocol, struct packet *p)
+static __always_inline int parse(struct __sk_buff *skb, struct packet *p)
 {
 	__u32 offset, header = 0;
 	__be16 ports[2] = {};
+	int later = 0; /* a fragment but the first; only those made by hand come here */
 
 	if (skb->protocol == bpf_htons(0x0800)) {
 		struct ip4 ip;
@@ -592,9 +594,11 @@ static __always_inline int parse(struct __sk_buff *skb, __u8 protocol, struct pa
 		map4(p->source, ip.source);
 		map4(p->target, ip.target);
 		offset = (ip.version_length & 15) * 4;
+		p->protocol = ip.protocol;
+		later = ip.fragment & bpf_htons(0x1fff);
 	} else {
 		struct ip6 ip;
-		__u8 next, option[2];
+		__u8 next, option[4];
 		int i;
 
 		if (bpf_skb_load_bytes(skb, 0, &ip, sizeof(ip)) < 0)
@@ -608,22 +612,26 @@ static __always_inline int parse(struct __sk_buff *skb, __u8 protocol, struct pa
 				break;
 			if (bpf_skb_load_bytes(skb, offset, option, sizeof(option)) < 0)
 				return -1;
+			if (next == 44)
+				later = option[2] || option[3] & 0xf8;
 			offset += next == 44 ? 8 : (option[1] + 1) * 8;
 			next = option[0];
 		}
+		p->protocol = next;
 	}
-	if (protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE) {
-		if (bpf_skb_load_bytes(skb, offset, ports, sizeof(ports)) < 0)
-			return -1;
-		header = 8;
-	} else if (protocol == IPPROTO_TCP) { /* of a raw socket */
+	/* What is too short for its header, which only a raw socket sends, is all payload. */
+	if (later) {
+		header = 0;
+	} else if (p->protocol == IPPROTO_UDP || p->protocol == IPPROTO_UDPLITE) {
+		if (bpf_skb_load_bytes(skb, offset, ports, sizeof(ports)) == 0)
+			header = 8;
+	} else if (p->protocol == IPPROTO_TCP) { /* of a raw socket */
 		__u8 words;
 
-		if (bpf_skb_load_bytes(skb, offset, ports, sizeof(ports)) < 0 ||
-		    bpf_skb_load_bytes(skb, offset + 12, &words, sizeof(words)) < 0)
-			return -1;
-		header = (words >> 4) * 4;
-	} else if (protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6) {
+		if (bpf_skb_load_bytes(skb, offset, ports, sizeof(ports)) == 0 &&
+		    bpf_skb_load_bytes(skb, offset + 12, &words, sizeof(words)) == 0)
+			header = (words >> 4) * 4;
+	} else if (p->protocol == IPPROTO_ICMP || p->protocol == IPPROTO_ICMPV6) {
 		header = 8;
 	}
 	p->source_port = ports[0];
@@ -652,7 +660,7 @@ static __always_inline void datagram(struct __sk_buff *skb, int out)
 		lose(LOST_STORAGE, 1);
 		return;
 	}
-	if (parse(skb, sk->protocol, &p) < 0) {
+	if (parse(skb, &p) < 0) {
 		lose(LOST_HEADER, 1);
 		return;
 	}
@@ -661,7 +669,7 @@ static __always_inline void datagram(struct __sk_buff *skb, int out)
 	local_port = bpf_ntohs(out ? p.source_port : p.target_port);
 	key.owner = OWNER(READ(h->word));
 	key.netns = h->netns;
-	key.protocol = sk->protocol;
+	key.protocol = p.protocol;
 
 	/* An answer belongs to the row of whoever spoke first. */
 	key.direction = out ? IN : OUT;
