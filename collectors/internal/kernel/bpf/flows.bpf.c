@@ -500,11 +500,19 @@ int BPF_PROG(on_receive, struct sock *sk, int ret, int flags)
 	return 0;
 }
 
-/* Before the first byte goes out. A TCP socket that moves goes by used(). */
+/* A TCP socket that moves goes by used(). */
+static __always_inline void take(struct holder *h)
+{
+	__u64 old = READ(h->word), owner = current_execution();
+
+	if (owner && OWNER(old) != owner && (STAGE(old) == FRESH || STAGE(old) == ENDED))
+		__sync_val_compare_and_swap(&h->word, old, owner | STAGE(old));
+}
+
+/* Before the first byte goes out. */
 static __always_inline void claim(struct bpf_sock *sk)
 {
 	struct holder *h;
-	__u64 old, owner;
 
 	if (!sk)
 		return;
@@ -515,10 +523,7 @@ static __always_inline void claim(struct bpf_sock *sk)
 	}
 	if (!h->netns)
 		h->netns = current_netns();
-	old = READ(h->word);
-	owner = current_execution();
-	if (owner && OWNER(old) != owner && (STAGE(old) == FRESH || STAGE(old) == ENDED))
-		__sync_val_compare_and_swap(&h->word, old, owner | STAGE(old));
+	take(h);
 }
 
 SEC("cgroup/connect4")
@@ -664,6 +669,13 @@ static __always_inline void datagram(struct __sk_buff *skb, int out)
 		lose(LOST_HEADER, 1);
 		return;
 	}
+	/*
+	 * What is connected, or raw, passes no hook that knows the sender before this
+	 * one, which runs in its call. The kernel's own sockets, that answer for it in
+	 * whatever process they interrupt, have no owner and get none.
+	 */
+	if (out && OWNER(READ(h->word)))
+		take(h);
 	__builtin_memcpy(key.remote, out ? p.target : p.source, 16);
 	remote_port = out ? p.target_port : p.source_port;
 	local_port = bpf_ntohs(out ? p.source_port : p.target_port);
