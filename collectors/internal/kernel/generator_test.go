@@ -51,17 +51,21 @@ func run(t *testing.T, change func(*exec.Cmd), job string, args ...any) Flow {
 
 // identity is the start time of this process and its network namespace.
 func identity() (start, netns uint64, err error) {
-	stat, err := os.ReadFile("/proc/self/stat")
-	if err != nil {
-		return 0, 0, err
-	}
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-	if start, err = strconv.ParseUint(fields[19], 10, 64); err != nil {
+	if start, err = startOf("self"); err != nil {
 		return 0, 0, err
 	}
 	var st unix.Stat_t
 	err = unix.Stat("/proc/self/ns/net", &st)
 	return start, st.Ino, err
+}
+
+func startOf(pid string) (uint64, error) {
+	stat, err := os.ReadFile("/proc/" + pid + "/stat")
+	if err != nil {
+		return 0, err
+	}
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	return strconv.ParseUint(fields[19], 10, 64)
 }
 
 func generate(job []string) error {

@@ -142,7 +142,9 @@ func (a arguments) number(i int) int {
 // traffic is what the generator can do besides the jobs of the other tests.
 func traffic() map[string]func(arguments) error {
 	all := make(map[string]func(arguments) error)
-	for _, kind := range []map[string]func(arguments) error{tcpTraffic(), streamTraffic(), udpTraffic(), rawTraffic()} {
+	for _, kind := range []map[string]func(arguments) error{
+		tcpTraffic(), streamTraffic(), udpTraffic(), manyTraffic(), rawTraffic(), linkTraffic(), processTraffic(),
+	} {
 		for name, does := range kind {
 			all[name] = does
 		}

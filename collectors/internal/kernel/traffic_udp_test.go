@@ -77,9 +77,20 @@ func receive(address string, protocol int, echo bool) error {
 
 // each calls take for each datagram.
 func each(fd int, take func([]byte, unix.Sockaddr) error) error {
+	buf := make([]byte, 1<<16)
+	return whenReadable(fd, func() error {
+		n, from, err := unix.Recvfrom(fd, buf, 0)
+		if err != nil {
+			return os.NewSyscallError("recvfrom", err)
+		}
+		moved.received.Add(uint64(n))
+		return take(buf[:n], from)
+	})
+}
+
+func whenReadable(fd int, read func() error) error {
 	var last atomic.Bool
 	go func() { awaitProceed(); last.Store(true) }()
-	buf := make([]byte, 1<<16)
 	for {
 		ended := last.Load()
 		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10)
@@ -87,14 +98,9 @@ func each(fd int, take func([]byte, unix.Sockaddr) error) error {
 			return nil
 		}
 		if n <= 0 || err != nil {
-			continue // an interruption
+			continue // nothing yet, or an interruption
 		}
-		n, from, err := unix.Recvfrom(fd, buf, 0)
-		if err != nil {
-			return os.NewSyscallError("recvfrom", err)
-		}
-		moved.received.Add(uint64(n))
-		if err := take(buf[:n], from); err != nil {
+		if err := read(); err != nil {
 			return err
 		}
 	}
