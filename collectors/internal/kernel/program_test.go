@@ -143,7 +143,7 @@ func (a arguments) number(i int) int {
 func traffic() map[string]func(arguments) error {
 	all := make(map[string]func(arguments) error)
 	for _, kind := range []map[string]func(arguments) error{
-		tcpTraffic(), streamTraffic(), udpTraffic(), manyTraffic(), rawTraffic(), linkTraffic(), processTraffic(),
+		tcpTraffic(), streamTraffic(), udpTraffic(), manyTraffic(), rawTraffic(), linkTraffic(), processTraffic(), burstTraffic(),
 	} {
 		for name, does := range kind {
 			all[name] = does
