@@ -17,6 +17,7 @@ import (
 // are gone with the processes in them and the descriptors of this one.
 const (
 	near4, far4 = "10.77.0.1", "10.77.0.2"
+	farther4    = "10.77.0.3" // of the far end, too
 	near6, far6 = "2001:db8::1", "2001:db8::2"
 )
 
@@ -32,7 +33,7 @@ func newLab(t *testing.T) lab {
 	l := lab{newNamespace(t), newNamespace(t)}
 	l.near.do(t, func() error { return addVeth(l.far.file) })
 	l.near.do(t, func() error { return configure(near4, near6) })
-	l.far.do(t, func() error { return configure(far4, far6) })
+	l.far.do(t, func() error { return configure(far4, farther4, far6) })
 	for _, n := range []namespace{l.near, l.far} {
 		n.set(t, "ipv4/ping_group_range", "0 0")
 		n.set(t, "ipv4/tcp_fastopen", "1543") // both ends, listeners too, without a cookie
@@ -44,14 +45,24 @@ func newLab(t *testing.T) lab {
 // thread stays with nobody.
 func apart(t *testing.T, f func() error) {
 	t.Helper()
+	if err := inThread(f); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func inThread(f func() error) error {
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread()
-		done <- f()
+		if unix.Gettid() != unix.Getpid() {
+			done <- f()
+			return
+		}
+		err := inThread(f) // the first thread does not end, and while it is held another is taken
+		runtime.UnlockOSThread()
+		done <- err
 	}()
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
+	return <-done
 }
 
 func newNamespace(t *testing.T) (n namespace) {

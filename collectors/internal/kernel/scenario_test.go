@@ -40,6 +40,7 @@ type scenario struct {
 type course struct {
 	peerNear  bool               // by loopback
 	older     bool               // the capture begins when the generator is ready
+	about     bool               // bytes are right within one percent
 	since     bool               // and counts only from then on
 	unclaimed map[payload]uint64 // what netfilter has and no socket
 	killed    bool               // the generator is, when it is ready: it moved what the peer did
@@ -99,7 +100,7 @@ func (s scenario) run(t *testing.T) {
 	if c.since {
 		delete(p.moved, p.who[0].PID) // it cannot tell since when
 	}
-	s.judge(t, k, programs, p.moved)
+	s.judge(t, k, programs, p.moved, c.about)
 	checkReference(t, k, l.near, l.far, c.unclaimed)
 	noLosses(t, k)
 }
@@ -112,7 +113,7 @@ type place struct {
 
 // judge waits for the rows of all programs to be those that are wanted, no row
 // more and no byte, and for their sums to be what the programs counted.
-func (s scenario) judge(t *testing.T, k *Kernel, programs []Flow, moved map[int]tally) {
+func (s scenario) judge(t *testing.T, k *Kernel, programs []Flow, moved map[int]tally, about bool) {
 	t.Helper()
 	want := make(map[place]counts)
 	for _, w := range s.want {
@@ -129,9 +130,14 @@ func (s scenario) judge(t *testing.T, k *Kernel, programs []Flow, moved map[int]
 			want[place{w.who, w.direction, w.protocol, netip.MustParseAddrPort(w.at)}] = c
 		}
 	}
+	same := func(a, b uint64) bool { return a == b || about && near(a, b) }
+	equal := func(a, b counts) bool {
+		return same(a.sent, b.sent) && same(a.received, b.received) &&
+			a.connections == b.connections && a.attempts == b.attempts && a.open == b.open
+	}
 	var got map[place]counts
 	for end := time.Now().Add(3 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if got = rowsOf(t, k, programs); maps.Equal(got, want) {
+		if got = rowsOf(t, k, programs); maps.EqualFunc(got, want, equal) {
 			break
 		}
 		if time.Now().After(end) {
@@ -146,7 +152,7 @@ func (s scenario) judge(t *testing.T, k *Kernel, programs []Flow, moved map[int]
 				sum.received += c.received
 			}
 		}
-		if m, told := moved[p.PID]; told && (sum.sent != m.sent || sum.received != m.received) {
+		if m, told := moved[p.PID]; told && !(same(sum.sent, m.sent) && same(sum.received, m.received)) {
 			t.Errorf("program %d: rows have %d sent, %d received; by its own count %d and %d", i, sum.sent, sum.received, m.sent, m.received)
 		}
 	}

@@ -25,6 +25,10 @@ func manyTraffic() map[string]func(arguments) error {
 		"older-datagrams": func(a arguments) error { // address, datagrams before and after, bytes
 			return olderDatagrams(a[0], a.number(1), a.number(2))
 		},
+		"drain-joined": func(a arguments) error { return receiveJoined(a[0]) }, // address
+		"two-peers": func(a arguments) error { // address, another, bytes to each
+			return twoPeers(a[0], a[1], a.number(2))
+		},
 		"drain-many": func(a arguments) error { return receiveMany(a[0]) }, // address
 		"drain-group": func(a arguments) error { // address, group
 			return receiveGroup(a[0], a[1])
@@ -93,6 +97,38 @@ func receiveMany(address string) error {
 		_, err := receives(m.call(unix.SYS_RECVMMSG, fd, unix.MSG_DONTWAIT))
 		return os.NewSyscallError("recvmmsg", err)
 	})
+}
+
+// receiveJoined takes datagrams that the kernel has put together, udp(7).
+func receiveJoined(address string) error {
+	fd, err := bound(address, unix.SOCK_DGRAM, udp)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_GRO, 1); err != nil {
+		return os.NewSyscallError("setsockopt", err)
+	}
+	sayReady()
+	return each(fd, func([]byte, unix.Sockaddr) error { return nil })
+}
+
+// twoPeers connects a socket to one, then to another.
+func twoPeers(address, another string, size int) error {
+	fd, err := connected(address, unix.SOCK_DGRAM, udp)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if _, err := sends(unix.Write(fd, make([]byte, size))); err != nil {
+		return os.NewSyscallError("write", err)
+	}
+	_, to := sockaddr(another)
+	if err := unix.Connect(fd, to); err != nil {
+		return os.NewSyscallError("connect", err)
+	}
+	_, err = sends(unix.Write(fd, make([]byte, size)))
+	return os.NewSyscallError("write", err)
 }
 
 // sendSegments leaves it to the kernel or the card to cut datagrams, udp(7).

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -22,10 +23,13 @@ func streamTraffic() map[string]func(arguments) error {
 			return stream(a[1], 0, emptiers()[a[0]], a.number(2))
 		},
 		"multipath": func(a arguments) error { // address, bytes
-			return stream(a[0], unix.IPPROTO_MPTCP, write, a.number(1))
+			return stream(a[0], unix.IPPROTO_MPTCP, multipath, a.number(1))
 		},
 		"mapped-stream": func(a arguments) error { // address, bytes
 			return stream(mappedTo(a[0]), 0, write, a.number(1))
+		},
+		"again-connected": func(a arguments) error { // address that refuses, two others, bytes to each
+			return connectedAgain(a[0], a[1:3], a.number(3))
 		},
 		"fast-open": func(a arguments) error { return fastOpen(a[0], a.number(1)) }, // address, bytes
 		"older": func(a arguments) error { // address, bytes before and after
@@ -219,6 +223,47 @@ func zerocopy(fd, n int) error {
 	return inChunks(n, "send", func(n int) (int, error) {
 		return sends(unix.SendmsgN(fd, buf[:n], nil, nil, unix.MSG_ZEROCOPY))
 	})
+}
+
+// multipath makes sure that the peer took part in it.
+func multipath(fd, n int) error {
+	if err := write(fd, n); err != nil {
+		return err
+	}
+	const solMPTCP, mptcpInfo = 284, 1
+	_, err := unix.GetsockoptInt(fd, solMPTCP, mptcpInfo)
+	return os.NewSyscallError("getsockopt", err)
+}
+
+// connectedAgain has one socket make several connections.
+func connectedAgain(refuses string, others []string, n int) error {
+	family, to := sockaddr(refuses)
+	fd, err := socket(family, unix.SOCK_STREAM, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := unix.Connect(fd, to); !errors.Is(err, unix.ECONNREFUSED) {
+		return fmt.Errorf("got %w, want a refusal", err)
+	}
+	for _, o := range others {
+		_, to := sockaddr(o)
+		if err := unix.Connect(fd, to); err != nil {
+			return os.NewSyscallError("connect", err)
+		}
+		if err := write(fd, n); err != nil {
+			return err
+		}
+		if err := readRest(fd); err != nil {
+			return err
+		}
+		// Of no family: this ends the connection, connect(2).
+		none := make([]byte, 16)
+		if _, _, errno := syscall.Syscall(unix.SYS_CONNECT, uintptr(fd), address(none), 16); errno != 0 {
+			return os.NewSyscallError("connect", errno)
+		}
+	}
+	return nil
 }
 
 // fastOpen sends with the first packet.
