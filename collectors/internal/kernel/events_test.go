@@ -16,7 +16,7 @@ func TestEvents(t *testing.T) {
 	if err := k.SetZones(map[netip.Prefix]uint32{netip.MustParsePrefix("127.0.0.2/32"): 1}); err != nil {
 		t.Fatal(err)
 	}
-	who := run(t, apart, "space-out 203.0.113.7:443 198.51.100.1:53")
+	who := run(t, ownNetwork, "space-out 203.0.113.7:443 198.51.100.1:53")
 	var found []Event
 	for end := time.Now().Add(2 * time.Second); len(found) < 2 && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		events, err := k.Events(nil)
@@ -48,7 +48,7 @@ func TestEvents(t *testing.T) {
 func TestRingOverflows(t *testing.T) {
 	k := open(t, Options{})
 	const n = 6000
-	who := run(t, apart, "space-spray %d", n)
+	who := run(t, ownNetwork, "space-spray %d", n)
 	c, err := k.Counts()
 	if err != nil {
 		t.Fatal(err)

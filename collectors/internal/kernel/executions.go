@@ -91,7 +91,7 @@ func (k *Kernel) programOf(id uint64, row *flowsProgram, booted time.Time) (Prog
 		p.Ended = booted.Add(time.Duration(row.Ended))
 	}
 	if n := min(int(row.ArgumentBytes), len(row.Arguments)); n > 0 {
-		p.Arguments = slices.Clone(raw(row.Arguments[:n]))
+		p.Arguments = slices.Clone(bytesOf(row.Arguments[:n]))
 	}
 	return p, nil
 }
@@ -152,14 +152,14 @@ const slot = 64
 
 // text reads a string of C.
 func text(c []int8) string {
-	b := raw(c)
+	b := bytesOf(c)
 	if i := bytes.IndexByte(b, 0); i >= 0 {
 		b = b[:i]
 	}
 	return string(b)
 }
 
-func raw(c []int8) []byte {
+func bytesOf(c []int8) []byte {
 	b := make([]byte, len(c))
 	for i := range c {
 		b[i] = byte(c[i])

@@ -43,8 +43,8 @@ func run(t *testing.T, change func(*exec.Cmd), job string, args ...any) Flow {
 	if err != nil {
 		t.Fatalf("generator %q: %v", job, err)
 	}
-	who := Flow{Owner: Execution{PID: cmd.Process.Pid}}
-	if _, err := fmt.Sscan(string(out), &who.Owner.Start, &who.NetNS); err != nil {
+	var who Flow
+	if _, err := fmt.Sscanf(string(out), "am %d %d %d", &who.Owner.PID, &who.Owner.Start, &who.NetNS); err != nil {
 		t.Fatalf("generator said %q: %v", out, err)
 	}
 	return who
@@ -52,12 +52,7 @@ func run(t *testing.T, change func(*exec.Cmd), job string, args ...any) Flow {
 
 // identity is the start time of this process and its network namespace.
 func identity() (start, netns uint64, err error) {
-	stat, err := os.ReadFile("/proc/self/stat")
-	if err != nil {
-		return 0, 0, err
-	}
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-	if start, err = strconv.ParseUint(fields[19], 10, 64); err != nil {
+	if start, err = startOf("self"); err != nil {
 		return 0, 0, err
 	}
 	var st unix.Stat_t
@@ -65,12 +60,23 @@ func identity() (start, netns uint64, err error) {
 	return start, st.Ino, err
 }
 
-func generate(job []string) error {
-	start, netns, err := identity()
+func startOf(pid string) (uint64, error) {
+	stat, err := os.ReadFile("/proc/" + pid + "/stat")
 	if err != nil {
+		return 0, err
+	}
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	return strconv.ParseUint(fields[19], 10, 64)
+}
+
+func generate(job []string) error {
+	if err := introduce(); err != nil {
 		return err
 	}
-	fmt.Println(start, netns)
+	if does, ok := traffic()[job[0]]; ok {
+		defer report()
+		return does(job[1:])
+	}
 	number := func(i int) int { n, _ := strconv.Atoi(job[i]); return n }
 	switch job[0] {
 	case "tcp": // address, bytes

@@ -200,12 +200,12 @@ func TestUDP(t *testing.T) {
 	}
 }
 
-// apart gives a generator a network namespace of its own.
-func apart(c *exec.Cmd) { c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET} }
+// ownNetwork gives a generator a network namespace of its own.
+func ownNetwork(c *exec.Cmd) { c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET} }
 
 func TestAnotherNamespace(t *testing.T) {
 	k := open(t, Options{})
-	who := run(t, apart, "space %d", 5000)
+	who := run(t, ownNetwork, "space %d", 5000)
 	if who.NetNS == self(t).NetNS {
 		t.Fatal("the generator was not in a namespace of its own")
 	}

@@ -28,6 +28,9 @@
 #define IPPROTO_ICMPV6 58
 #define IPPROTO_UDPLITE 136
 #define IPPROTO_MPTCP 262
+#define SOCK_STREAM 1
+#define SOCK_DGRAM 2
+#define SOCK_RAW 3
 #define SOCK_DONE_BIT 2 /* 1 << SOCK_DONE: the peer's FIN has come */
 #define IFF_LOOPBACK 8
 #define LOOPBACK 1 /* the index of the loopback interface in every namespace */
@@ -343,6 +346,12 @@ static __always_inline void tcp_key(struct sock *sk, const struct holder *h, str
 
 /* ---- TCP ---- */
 
+/* A raw socket may carry the protocol number, too, and is none. */
+static __always_inline int is_tcp(struct sock *sk)
+{
+	return sk->sk_protocol == IPPROTO_TCP && sk->sk_type == SOCK_STREAM;
+}
+
 /* Takes what counted lacks of the total, but for hold, and says how much that is, once. */
 #define SETTLE(delta, counted, total, hold)                                         \
 	do {                                                                   \
@@ -371,7 +380,7 @@ static __always_inline void settle(struct sock *sk, struct holder *h, __u64 hold
 	struct flow_row *row;
 	__u8 local[16];
 
-	if (!tp)
+	if (!tp || STAGE(READ(h->word)) == ENDED) /* after a reset by its owner the counters start anew */
 		return;
 	SETTLE(sent, h->sent, READ(tp->bytes_sent) - READ(tp->bytes_retrans), hold_sent);
 	SETTLE(received, h->received, READ(tp->bytes_received) - !!(READ(sk->__sk_common.skc_flags) & SOCK_DONE_BIT), hold_received);
@@ -446,12 +455,12 @@ static __always_inline void hand_over(struct sock *sk, struct holder *h, __u64 o
 		return;
 	}
 	/* A connection that its acceptor reads first was never the listener's. */
-	if (h->used && sk->sk_protocol == IPPROTO_TCP)
+	if (h->used && is_tcp(sk))
 		settle(sk, h, sent, received);
 	h->used = 1;
 	if (__sync_val_compare_and_swap(&h->word, old, owner | STAGE(old)) != old)
 		return; /* ended meanwhile, or taken by another: the next call sees */
-	if (sk->sk_protocol != IPPROTO_TCP || STAGE(old) != ESTABLISHED)
+	if (!is_tcp(sk) || STAGE(old) != ESTABLISHED)
 		return;
 	tcp_key(sk, h, &key, local);
 	key.owner = OWNER(old);
@@ -676,11 +685,19 @@ int BPF_PROG(on_packet_send, struct socket *sock, struct msghdr *message, unsign
 	return 0;
 }
 
-/* Before the first byte goes out. A TCP socket that moves goes by used(). */
+/* A TCP socket that moves goes by used(). */
+static __always_inline void take(struct holder *h)
+{
+	__u64 old = READ(h->word), owner = current_execution();
+
+	if (owner && OWNER(old) != owner && (STAGE(old) == FRESH || STAGE(old) == ENDED))
+		__sync_val_compare_and_swap(&h->word, old, owner | STAGE(old));
+}
+
+/* Before the first byte goes out. */
 static __always_inline void claim(struct bpf_sock *sk)
 {
 	struct holder *h;
-	__u64 old, owner;
 
 	if (!sk)
 		return;
@@ -691,10 +708,7 @@ static __always_inline void claim(struct bpf_sock *sk)
 	}
 	if (!h->netns)
 		h->netns = current_netns();
-	old = READ(h->word);
-	owner = current_execution();
-	if (owner && OWNER(old) != owner && (STAGE(old) == FRESH || STAGE(old) == ENDED))
-		__sync_val_compare_and_swap(&h->word, old, owner | STAGE(old));
+	take(h);
 }
 
 SEC("cgroup/connect4")
@@ -734,10 +748,20 @@ int on_create(struct bpf_sock *ctx)
 
 /* ---- all that is not TCP ---- */
 
+/* The verifier lets nobody look into a socket by this pointer, but into its copy. */
+static __always_inline __u32 netns_of(struct bpf_sock *sk)
+{
+	struct sock *copy = 0;
+
+	bpf_probe_read_kernel(&copy, sizeof(copy), &sk);
+	return BPF_CORE_READ(copy, __sk_common.skc_net.net, ns.inum);
+}
+
 struct packet {
 	__u8 source[16], target[16];
 	__be16 source_port, target_port;
 	__u32 payload;
+	__u8 protocol; /* the packet's: a raw socket may carry any */
 };
 
 struct ip4 {
@@ -755,10 +779,11 @@ struct ip6 {
 	__u8 source[16], target[16];
 };
 
-static __always_inline int parse(struct __sk_buff *skb, __u8 protocol, struct packet *p)
+static __always_inline int parse(struct __sk_buff *skb, struct packet *p)
 {
 	__u32 offset, header = 0;
 	__be16 ports[2] = {};
+	int later = 0; /* a fragment but the first; only those made by hand come here */
 
 	if (skb->protocol == bpf_htons(0x0800)) {
 		struct ip4 ip;
@@ -768,9 +793,11 @@ static __always_inline int parse(struct __sk_buff *skb, __u8 protocol, struct pa
 		map4(p->source, ip.source);
 		map4(p->target, ip.target);
 		offset = (ip.version_length & 15) * 4;
+		p->protocol = ip.protocol;
+		later = ip.fragment & bpf_htons(0x1fff);
 	} else {
 		struct ip6 ip;
-		__u8 next, option[2];
+		__u8 next, option[4];
 		int i;
 
 		if (bpf_skb_load_bytes(skb, 0, &ip, sizeof(ip)) < 0)
@@ -784,15 +811,26 @@ static __always_inline int parse(struct __sk_buff *skb, __u8 protocol, struct pa
 				break;
 			if (bpf_skb_load_bytes(skb, offset, option, sizeof(option)) < 0)
 				return -1;
+			if (next == 44)
+				later = option[2] || option[3] & 0xf8;
 			offset += next == 44 ? 8 : (option[1] + 1) * 8;
 			next = option[0];
 		}
+		p->protocol = next;
 	}
-	if (protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE) {
-		if (bpf_skb_load_bytes(skb, offset, ports, sizeof(ports)) < 0)
-			return -1;
-		header = 8;
-	} else if (protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6) {
+	/* What is too short for its header, which only a raw socket sends, is all payload. */
+	if (later) {
+		header = 0;
+	} else if (p->protocol == IPPROTO_UDP || p->protocol == IPPROTO_UDPLITE) {
+		if (bpf_skb_load_bytes(skb, offset, ports, sizeof(ports)) == 0)
+			header = 8;
+	} else if (p->protocol == IPPROTO_TCP) { /* of a raw socket */
+		__u8 words;
+
+		if (bpf_skb_load_bytes(skb, offset, ports, sizeof(ports)) == 0 &&
+		    bpf_skb_load_bytes(skb, offset + 12, &words, sizeof(words)) == 0)
+			header = (words >> 4) * 4;
+	} else if (p->protocol == IPPROTO_ICMP || p->protocol == IPPROTO_ICMPV6) {
 		header = 8;
 	}
 	p->source_port = ports[0];
@@ -815,23 +853,32 @@ static __always_inline void datagram(struct __sk_buff *skb, int out)
 	if (!sk)
 		return;
 	sk = bpf_sk_fullsock(sk);
-	if (!sk || sk->protocol == IPPROTO_TCP)
+	if (!sk || (sk->protocol == IPPROTO_TCP && sk->type != SOCK_RAW))
 		return;
 	h = bpf_sk_storage_get(&holders, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!h) {
 		count(LOST_STORAGE, 1);
 		return;
 	}
-	if (parse(skb, sk->protocol, &p) < 0) {
+	if (!h->netns) /* the kernel's own */
+		h->netns = netns_of(sk);
+	if (parse(skb, &p) < 0) {
 		count(LOST_HEADERS, 1);
 		return;
 	}
+	/*
+	 * What is connected, or raw, passes no hook that knows the sender before this
+	 * one, which runs in its call. The kernel's own sockets, that answer for it in
+	 * whatever process they interrupt, have no owner and get none.
+	 */
+	if (out && OWNER(READ(h->word)))
+		take(h);
 	__builtin_memcpy(key.remote, out ? p.target : p.source, 16);
 	remote_port = out ? p.target_port : p.source_port;
 	local_port = bpf_ntohs(out ? p.source_port : p.target_port);
 	key.owner = OWNER(READ(h->word));
 	key.netns = h->netns;
-	key.protocol = sk->protocol;
+	key.protocol = p.protocol;
 
 	/* An answer belongs to the row of whoever spoke first. */
 	key.direction = out ? IN : OUT;
@@ -945,7 +992,7 @@ int seed_sockets(struct bpf_iter__task_file *ctx)
 	if (!OWNER(READ(h->word)))
 		__sync_fetch_and_or(&h->word, execution(task));
 	state = sk->__sk_common.skc_state;
-	if (sk->sk_protocol != IPPROTO_TCP || state == BPF_TCP_LISTEN || state == BPF_TCP_CLOSE)
+	if (!is_tcp(sk) || state == BPF_TCP_LISTEN || state == BPF_TCP_CLOSE)
 		return 0;
 	if (!h->direction)
 		h->direction = bpf_map_lookup_elem(&listening, &key) ? IN : OUT;
@@ -961,7 +1008,7 @@ int settle_live(struct bpf_iter__bpf_sk_storage_map *ctx)
 
 	if (!sk || !h)
 		return 0;
-	if (sk->sk_protocol != IPPROTO_TCP || STAGE(READ(h->word)) == FRESH || STAGE(READ(h->word)) == ENDED)
+	if (!is_tcp(sk) || STAGE(READ(h->word)) == FRESH || STAGE(READ(h->word)) == ENDED)
 		return 0;
 	if (h->older) {
 		__u32 key = OLDER, *older = bpf_map_lookup_elem(&settings, &key);

@@ -8,7 +8,6 @@
 
 #define PATH 108 /* sun_path, of unix(7) */
 #define TUN_DEVICE (10 << 20 | 200) /* misc device of drivers/net/tun.c */
-#define SOCK_DGRAM 2
 
 struct held {
 	__u64 owner;
