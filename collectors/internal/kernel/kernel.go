@@ -63,10 +63,10 @@ type Execution struct {
 // Flow is what one execution exchanged with one peer endpoint. Counts are totals
 // since First.
 type Flow struct {
-	Owner       Execution // zero where it is not known
-	NetNS       uint64    // inode number of the network namespace
-	Direction   uint8     // In or Out
-	Protocol    uint8     // number of IANA: 6 is TCP
+	Owner       Execution      // zero where it is not known
+	NetNS       uint64         // inode number of the network namespace
+	Direction   uint8          // In or Out
+	Protocol    uint8          // number of IANA: 6 is TCP
 	Local       netip.AddrPort // port 0 where it varies (out); the address that was seen first
 	Remote      netip.AddrPort // port 0 where it varies (in)
 	Sent        uint64         // payload bytes

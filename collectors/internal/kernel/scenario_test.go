@@ -176,7 +176,9 @@ func rowsOf(t *testing.T, k *Kernel, programs []Flow) map[place]counts {
 	}
 	rows := make(map[place]counts)
 	for _, f := range flows {
-		who := slices.IndexFunc(programs, func(p Flow) bool { return p.Owner.PID == f.Owner.PID && p.Owner.Start == f.Owner.Start && p.NetNS == f.NetNS })
+		who := slices.IndexFunc(programs, func(p Flow) bool {
+			return p.Owner.PID == f.Owner.PID && p.Owner.Start == f.Owner.Start && p.NetNS == f.NetNS
+		})
 		if who < 0 {
 			who = slices.IndexFunc(programs, func(p Flow) bool { return p.Owner.PID == f.Owner.PID })
 			if who < 0 {
