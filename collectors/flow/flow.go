@@ -69,7 +69,9 @@ func (c *Collector) Close() error {
 		return errors.New("close capture of flows: it is still at work")
 	}
 	defer c.working.Unlock()
-	return c.source.close()
+	err := c.source.close()
+	c.source, c.err = nil, errors.New("ask the capture of flows: it is closed")
+	return err
 }
 
 // Collect lists listeners, flows and connected Unix sockets. It uses the

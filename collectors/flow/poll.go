@@ -198,27 +198,9 @@ func (p *poll) unheldReason() string {
 	return fmt.Sprintf("no process that can be read holds them, and %d cannot be read (needs CAP_SYS_PTRACE)", p.holders.denied)
 }
 
-// listeners lists what waits for peers, each once.
+// listeners lists what waits for peers.
 func (p *poll) listeners(views []view, gaps *gaps) []inventory.Listener {
-	var all []inventory.Listener
-	for i := range views {
-		v := &views[i]
-		for j := range v.sockets {
-			if s := &v.sockets[j]; s.listens() {
-				all = append(all, inventory.Listener{Process: p.holders.of(s.inode), NetNS: v.id, Protocol: protocolName(s.protocol), Local: s.local})
-			}
-		}
-		for j := range v.locals {
-			if s := &v.locals[j]; s.listens() {
-				all = append(all, inventory.Listener{Process: p.holders.of(s.inode), NetNS: v.id, Protocol: "unix", Path: s.name})
-			}
-		}
-	}
-	slices.SortFunc(all, func(a, b inventory.Listener) int {
-		return cmp.Or(cmp.Compare(a.NetNS, b.NetNS), cmp.Compare(a.Protocol, b.Protocol), a.Local.Compare(b.Local),
-			cmp.Compare(a.Path, b.Path), a.Process.Compare(b.Process))
-	})
-	all = slices.Compact(all) // SO_REUSEPORT: one program may listen many times
+	all := listenersOf(views, p.holders.of)
 	unheld := 0
 	for i := range all {
 		if all[i].Process == (inventory.Execution{}) {
@@ -229,6 +211,29 @@ func (p *poll) listeners(views []view, gaps *gaps) []inventory.Listener {
 		gaps.add("listeners", p.unheldReason(), unheld, inventory.KindListeners)
 	}
 	return all
+}
+
+// listenersOf lists what waits for peers, each once.
+func listenersOf(views []view, holder func(inode uint64) inventory.Execution) []inventory.Listener {
+	var all []inventory.Listener
+	for i := range views {
+		v := &views[i]
+		for j := range v.sockets {
+			if s := &v.sockets[j]; s.listens() {
+				all = append(all, inventory.Listener{Process: holder(s.inode), NetNS: v.id, Protocol: protocolName(s.protocol), Local: s.local})
+			}
+		}
+		for j := range v.locals {
+			if s := &v.locals[j]; s.listens() {
+				all = append(all, inventory.Listener{Process: holder(s.inode), NetNS: v.id, Protocol: "unix", Path: s.name})
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b inventory.Listener) int {
+		return cmp.Or(cmp.Compare(a.NetNS, b.NetNS), cmp.Compare(a.Protocol, b.Protocol), a.Local.Compare(b.Local),
+			cmp.Compare(a.Path, b.Path), a.Process.Compare(b.Process))
+	})
+	return slices.Compact(all) // SO_REUSEPORT: one program may listen many times
 }
 
 // wanted gathers the inodes whose holders matter.
