@@ -61,7 +61,7 @@ type Machine struct {
 func All() []Spec {
 	return []Spec{
 		{"machine", []string{inventory.KindMachine}, func(m *Machine) Collector { return machine.New(m.Host, m.Config) }},
-		{"process", []string{inventory.KindProcesses}, func(m *Machine) Collector { return process.New(m.Host) }},
+		{"process", []string{inventory.KindProcesses}, func(m *Machine) Collector { return process.New(m.Host, m.Config) }},
 		{"engine", []string{inventory.KindEngines}, func(m *Machine) Collector { return engine.New(m.Host, m.Config) }},
 		{"storage", []string{inventory.KindStorage}, func(m *Machine) Collector { return storage.New(m.Host, m.Config) }},
 		{"access", []string{inventory.KindAccess}, func(m *Machine) Collector { return access.New(m.Host, m.Config) }},
