@@ -132,8 +132,8 @@ func (a *Agent) Reload() {
 		a.Log.Error("configuration is broken, the one before stays in force", "err", err)
 		return
 	}
-	if config.Listen != a.Config.Listen || config.Log != a.Config.Log {
-		a.Log.Warn("settings of [listen] and [log] change with a restart only")
+	if config.Listen != a.Config.Listen || config.Log != a.Config.Log || config.Capture != a.Config.Capture {
+		a.Log.Warn("settings of [listen], [log] and [capture] change with a restart only")
 	}
 	a.Config = config
 	a.state = ConfigState{Valid: true, Loaded: a.Now()}

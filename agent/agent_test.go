@@ -214,6 +214,27 @@ func TestReload(t *testing.T) {
 	}
 }
 
+// What is opened at the start cannot change with a reload, and must not seem to.
+func TestReloadSaysWhatNeedsARestart(t *testing.T) {
+	for section, change := range map[string]func(*configs.Config){
+		"nothing": func(c *configs.Config) { c.City.Name = "Another" },
+		"listen":  func(c *configs.Config) { c.Listen.Metrics = "127.0.0.1:1" },
+		"capture": func(c *configs.Config) { c.Capture.Tier = "poll" },
+		"log":     func(c *configs.Config) { c.Log.Level = "debug" },
+	} {
+		var log strings.Builder
+		a := newAgent(t)
+		a.Log = slog.New(slog.NewTextHandler(&log, nil))
+		changed := configs.Default()
+		change(changed)
+		a.Load = func() (*configs.Config, error) { return changed, nil }
+		a.Reload()
+		if warned := strings.Contains(log.String(), "restart"); warned != (section != "nothing") {
+			t.Errorf("%s: the log says %q", section, log.String())
+		}
+	}
+}
+
 func TestRunKeepsItsClockAndStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var times []time.Time

@@ -9,6 +9,8 @@ package collectors
 
 import (
 	"context"
+	"errors"
+	"io"
 	"time"
 
 	"cityward/collectors/access"
@@ -39,25 +41,34 @@ type Configurer interface {
 	Configure(cfg *configs.Config)
 }
 
+// A collector that holds something beyond memory, as what the kernel tells of its
+// own accord, is an [io.Closer]; [Set.Close] closes it.
+
 // Spec is one line of the catalogue.
 type Spec struct {
 	Name  string
 	Kinds []string // of evidence that is missing when it fails altogether
-	New   func(h *host.Host, cfg *configs.Config) Collector
+	New   func(m *Machine) Collector
+}
+
+// Machine is what collectors are made from.
+type Machine struct {
+	Host   *host.Host
+	Config *configs.Config
 }
 
 // All is the catalogue.
 func All() []Spec {
 	return []Spec{
-		{"machine", []string{inventory.KindMachine}, func(h *host.Host, cfg *configs.Config) Collector { return machine.New(h, cfg) }},
-		{"process", []string{inventory.KindProcesses}, func(h *host.Host, _ *configs.Config) Collector { return process.New(h) }},
-		{"engine", []string{inventory.KindEngines}, func(h *host.Host, cfg *configs.Config) Collector { return engine.New(h, cfg) }},
-		{"storage", []string{inventory.KindStorage}, func(h *host.Host, cfg *configs.Config) Collector { return storage.New(h, cfg) }},
-		{"access", []string{inventory.KindAccess}, func(h *host.Host, cfg *configs.Config) Collector { return access.New(h, cfg) }},
-		{"dpkg", []string{inventory.KindComponents, inventory.KindLicences}, func(h *host.Host, _ *configs.Config) Collector { return dpkg.New(h) }},
-		{"flow", []string{inventory.KindFlows, inventory.KindListeners}, func(h *host.Host, cfg *configs.Config) Collector { return flow.New(h, cfg) }},
-		{"custody", []string{inventory.KindHoldings}, func(h *host.Host, cfg *configs.Config) Collector { return custody.New(h, cfg) }},
-		{"geo", []string{inventory.KindPlaces}, func(h *host.Host, cfg *configs.Config) Collector { return geo.New(h, cfg) }},
+		{"machine", []string{inventory.KindMachine}, func(m *Machine) Collector { return machine.New(m.Host, m.Config) }},
+		{"process", []string{inventory.KindProcesses}, func(m *Machine) Collector { return process.New(m.Host, m.Config) }},
+		{"engine", []string{inventory.KindEngines}, func(m *Machine) Collector { return engine.New(m.Host, m.Config) }},
+		{"storage", []string{inventory.KindStorage}, func(m *Machine) Collector { return storage.New(m.Host, m.Config) }},
+		{"access", []string{inventory.KindAccess}, func(m *Machine) Collector { return access.New(m.Host, m.Config) }},
+		{"dpkg", []string{inventory.KindComponents, inventory.KindLicences}, func(m *Machine) Collector { return dpkg.New(m.Host) }},
+		{"flow", []string{inventory.KindFlows, inventory.KindListeners}, func(m *Machine) Collector { return flow.New(m.Host, m.Config) }},
+		{"custody", []string{inventory.KindHoldings}, func(m *Machine) Collector { return custody.New(m.Host, m.Config) }},
+		{"geo", []string{inventory.KindPlaces}, func(m *Machine) Collector { return geo.New(m.Host, m.Config) }},
 	}
 }
 
@@ -90,8 +101,9 @@ func Build(catalogue []Spec, root string, cfg *configs.Config, now func() time.T
 		return nil, err
 	}
 	set := &Set{host: h}
+	m := &Machine{Host: h, Config: cfg}
 	for _, spec := range catalogue {
-		set.entries = append(set.entries, Entry{spec.Name, spec.Kinds, spec.New(h, cfg)})
+		set.entries = append(set.entries, Entry{spec.Name, spec.Kinds, spec.New(m)})
 	}
 	return set, nil
 }
@@ -102,10 +114,17 @@ func Of(entries ...Entry) *Set { return &Set{entries: entries} }
 // Entries lists the collectors in the order in which they run.
 func (s *Set) Entries() []Entry { return s.entries }
 
-// Close releases the machine.
+// Close ends what collectors hold and releases the machine, once.
 func (s *Set) Close() error {
-	if s.host == nil {
-		return nil
+	var errs []error
+	for _, entry := range s.entries {
+		if c, holds := entry.Collector.(io.Closer); holds {
+			errs = append(errs, c.Close())
+		}
 	}
-	return s.host.Close()
+	if s.host != nil {
+		errs = append(errs, s.host.Close())
+	}
+	s.entries, s.host = nil, nil
+	return errors.Join(errs...)
 }

@@ -164,6 +164,9 @@ func TestNoGoroutineIsLeft(t *testing.T) {
 	before := runtime.NumGoroutine()
 	set := build(t, "/")
 	round(t.Context(), t, set)
+	if err := set.Close(); err != nil {
+		t.Error(err)
+	}
 	for range 100 {
 		if runtime.NumGoroutine() <= before {
 			return

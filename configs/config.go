@@ -24,10 +24,11 @@ import (
 // Config is one configuration file.
 type Config struct {
 	Policy
-	Listen Listen
-	Round  Round
-	Geo    Geo
-	Log    Log
+	Listen  Listen
+	Round   Round
+	Capture Capture
+	Geo     Geo
+	Log     Log
 
 	Source string // the file it was read from; "" the embedded default
 }
@@ -66,6 +67,14 @@ type Listen struct {
 type Round struct {
 	Interval time.Duration
 	Timeout  time.Duration // of one collector
+}
+
+// Capture is how closely connections and programs are watched.
+type Capture struct {
+	Tier     string // the best to try: auto, bpf, events, poll, gopsutil
+	Flows    int    // rows of the kernel's table of flows
+	Programs int    // executions that the kernel remembers
+	Pins     string // directory in a BPF file system in which the capture outlives the daemon; "" none
 }
 
 // Geo names databases in the MaxMind format (MMDB); "" none.

@@ -39,10 +39,11 @@ func TestDefault(t *testing.T) {
 		t.Errorf("the default states what only a city can: %+v", cfg)
 	}
 	want := &Config{
-		Listen: Listen{Metrics: "127.0.0.1:19777", Admin: "/run/cityward/admin.sock"},
-		Round:  Round{Interval: 15 * time.Second, Timeout: 10 * time.Second},
-		Geo:    Geo{MaxAge: 90 * day},
-		Log:    Log{Level: "info", Format: "logfmt"},
+		Listen:  Listen{Metrics: "127.0.0.1:19777", Admin: "/run/cityward/admin.sock"},
+		Round:   Round{Interval: 15 * time.Second, Timeout: 10 * time.Second},
+		Capture: Capture{Tier: "auto", Flows: 65536, Programs: 16384, Pins: "/sys/fs/bpf/cityward"},
+		Geo:     Geo{MaxAge: 90 * day},
+		Log:     Log{Level: "info", Format: "logfmt"},
 	}
 	want.Software = Software{FreeShareMinimum: 0.9, UnknownShareMaximum: 0.05}
 	want.lookup = cfg.lookup
@@ -165,11 +166,12 @@ func TestParseFull(t *testing.T) {
 			},
 			lookup: cfg.lookup,
 		},
-		Listen: Listen{Metrics: "[::]:19777", WebConfig: "/etc/cityward/web.yml"},
-		Round:  Round{Interval: 90 * time.Second, Timeout: 2 * time.Minute},
-		Geo:    Geo{Country: "/var/lib/cityward/country.mmdb", ASN: "/var/lib/cityward/asn.mmdb", MaxAge: 36 * time.Hour},
-		Log:    Log{Level: "debug", Format: "json"},
-		Source: "test.toml",
+		Listen:  Listen{Metrics: "[::]:19777", WebConfig: "/etc/cityward/web.yml"},
+		Round:   Round{Interval: 90 * time.Second, Timeout: 2 * time.Minute},
+		Capture: Capture{Tier: "events", Flows: 1024, Programs: 1 << 20},
+		Geo:     Geo{Country: "/var/lib/cityward/country.mmdb", ASN: "/var/lib/cityward/asn.mmdb", MaxAge: 36 * time.Hour},
+		Log:     Log{Level: "debug", Format: "json"},
+		Source:  "test.toml",
 	}
 	if !reflect.DeepEqual(*cfg, want) {
 		t.Errorf("got  %+v\nwant %+v", *cfg, want)

@@ -12,6 +12,7 @@ func (c *Config) read(t *table) {
 	c.City.read(city)
 	c.Listen.read(t.section("listen"))
 	c.Round.read(t.section("round"))
+	c.Capture.read(t.section("capture"))
 	c.Geo.read(t.section("geo"))
 	c.Log.read(t.section("log"))
 	c.Software.read(t.section("software"))
@@ -50,6 +51,14 @@ func (l *Listen) read(t *table) {
 func (r *Round) read(t *table) {
 	set(t, "interval", &r.Interval, parsed(between(time.Second, day)))
 	set(t, "timeout", &r.Timeout, parsed(between(time.Second, day)))
+	t.close()
+}
+
+func (c *Capture) read(t *table) {
+	set(t, "tier", &c.Tier, parsed(oneOf("auto", "bpf", "events", "poll", "gopsutil")))
+	set(t, "flows", &c.Flows, count(1<<10, 1<<20))
+	set(t, "programs", &c.Programs, count(1<<10, 1<<20))
+	set(t, "pins", &c.Pins, optional(parsePath))
 	t.close()
 }
 

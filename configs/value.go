@@ -243,6 +243,18 @@ func port(v value) (uint16, bool) {
 	return uint16(n), ok
 }
 
+// count reads a whole number within bounds.
+func count(least, most int64) reader[int] {
+	return func(v value) (int, bool) {
+		n, ok := expect[int64](v)
+		if ok && (n < least || n > most) {
+			v.fail("%d is out of range, want %d to %d", n, least, most)
+			return 0, false
+		}
+		return int(n), ok
+	}
+}
+
 // share reads a number from 0 to 1.
 func share(v value) (float64, bool) {
 	if n, ok := v.raw.(int64); ok {

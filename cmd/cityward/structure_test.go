@@ -32,6 +32,8 @@ func importTable() []room {
 		{"collectors/inventory", nil},
 		{"checks/finding", nil},
 		{"collectors/internal/*", nil},
+		{"collectors/flow", []string{"configs", "collectors/inventory", "collectors/internal/host", "collectors/internal/netlink"}},
+		{"collectors/process", []string{"configs", "collectors/inventory", "collectors/internal/host", "collectors/internal/netlink"}},
 		{"collectors/*", []string{"configs", "collectors/inventory", "collectors/internal/host"}},
 		{"collectors", []string{"configs", "collectors/*", "collectors/internal/*"}},
 		{"checks/*", []string{"configs", "collectors/inventory", "checks/finding"}},

@@ -10,11 +10,10 @@ import (
 	gopsutil "github.com/shirou/gopsutil/v3/net"
 
 	"cityward/collectors/inventory"
-	"cityward/configs"
 )
 
-// surroundings opens sockets, in connected pairs, and starts processes.
-func surroundings(b *testing.B, sockets, processes int) {
+// crowd opens sockets, in connected pairs, and starts processes.
+func crowd(b *testing.B, sockets, processes int) {
 	b.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
@@ -59,7 +58,7 @@ func surroundings(b *testing.B, sockets, processes int) {
 func BenchmarkSockets(b *testing.B) {
 	for _, sockets := range []int{1000, 10000} {
 		b.Run(strconv.Itoa(sockets), func(b *testing.B) {
-			surroundings(b, sockets, 300)
+			crowd(b, sockets, 300)
 			h := liveHost(b)
 			processes, err := list(h)
 			if err != nil {
@@ -82,7 +81,7 @@ func BenchmarkSockets(b *testing.B) {
 				}
 			}
 			b.Run("quiet", func(b *testing.B) {
-				c := New(h, &configs.Config{})
+				c := New(h, polling())
 				round(c)
 				for b.Loop() {
 					round(c)
@@ -90,7 +89,7 @@ func BenchmarkSockets(b *testing.B) {
 			})
 			b.Run("cold", func(b *testing.B) {
 				for b.Loop() {
-					round(New(h, &configs.Config{}))
+					round(New(h, polling()))
 				}
 			})
 			b.Run("gopsutil", func(b *testing.B) {

@@ -24,14 +24,20 @@ type holders struct {
 	host   *host.Host
 	known  map[uint64]holder // by inode
 	unheld map[uint64]absence
-	denied int // processes whose descriptors could not be listed in the last pass
+	denied int  // processes whose descriptors could not be listed in the last pass
+	doubt  bool // and any of them but the first could serve a listener of another
 }
 
 // holder is one descriptor of one execution.
 type holder struct {
-	id inventory.Execution
-	fd string // PID/fd/N
+	id     inventory.Execution
+	fd     string // PID/fd/N
+	shared bool   // others held the socket, too, or may have, when it was found
 }
+
+// first is the process that starts services. It keeps listeners that it has given
+// to one, see systemd.socket(5), but does not serve them itself then.
+const first = 1
 
 // absence remembers a socket that nobody was found to hold. Kernel services
 // (NFS) and processes that cannot be read own such, so after the second pass
@@ -78,7 +84,9 @@ func (h *holders) resolve(ctx context.Context, want map[uint64]bool, processes [
 		return err
 	}
 	for inode, missing := range h.unheld {
-		if _, held := h.known[inode]; held {
+		if found, held := h.known[inode]; held {
+			found.shared = found.shared || h.doubt
+			h.known[inode] = found
 			delete(h.unheld, inode)
 			continue
 		}
@@ -102,7 +110,7 @@ func (h *holders) search(ctx context.Context, proc *host.Proc, started map[int]*
 	if err != nil {
 		return err
 	}
-	h.denied = 0
+	h.denied, h.doubt = 0, false
 	var fds []int
 	for _, pid := range pids {
 		if err := ctx.Err(); err != nil {
@@ -123,6 +131,7 @@ func (h *holders) search(ctx context.Context, proc *host.Proc, started map[int]*
 		}
 		if errors.Is(err, fs.ErrPermission) {
 			h.denied++
+			h.doubt = h.doubt || pid != first
 		}
 	}
 	return nil
@@ -156,9 +165,15 @@ func (h *holders) claim(proc *host.Proc, pid, from int, fds []int) error {
 			}
 			id = inventory.Execution{PID: pid, Start: stat.Start}
 		}
-		if old, held := h.known[inode]; !held || younger(id, old.id) {
-			h.known[inode] = holder{id: id, fd: name}
+		old, held := h.known[inode]
+		found := holder{id: id, fd: name}
+		if held {
+			found.shared = old.shared || old.id != id && old.id.PID != first && pid != first
 		}
+		if held && !younger(id, old.id) {
+			found.id, found.fd = old.id, old.fd
+		}
+		h.known[inode] = found
 	}
 	return nil
 }
@@ -169,3 +184,12 @@ func younger(a, b inventory.Execution) bool {
 
 // of gives the execution that holds a socket; zero if none was found.
 func (h *holders) of(inode uint64) inventory.Execution { return h.known[inode].id }
+
+// sole gives the execution that holds a socket if it alone did when it was found.
+func (h *holders) sole(inode uint64) (inventory.Execution, bool) {
+	found, held := h.known[inode]
+	return found.id, held && !found.shared
+}
+
+// forget makes the next pass go through all processes again.
+func (h *holders) forget() { clear(h.known) }

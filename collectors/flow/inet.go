@@ -37,7 +37,11 @@ type socket struct {
 	cookie   uint64 // unique among the sockets of a boot; 0 from /proc
 	sent     uint64 // payload bytes, TCP only
 	received uint64
+	acked    uint64 // as the kernel counts it: with SYN and FIN
+	reset    bool   // ended, and the kernel had forgotten its counts and the peer's port
 }
+
+func (s *socket) ends() ends { return ends{s.protocol, s.local, s.remote} }
 
 // listens reports whether a socket waits for peers. A UDP socket without a peer
 // does, even if its program only means to send.
@@ -122,6 +126,7 @@ func parseInet(data []byte) (socket, error) {
 		switch kind {
 		case inetDiagInfo:
 			s.sent, s.received = payloadBytes(value, s.state)
+			s.acked = counter(value, atBytesAcked)
 		case inetDiagV6Only:
 			s.v6only = len(value) > 0 && value[0] != 0
 		}
@@ -136,6 +141,14 @@ const (
 	atBytesSent     = 200 // Linux 4.19
 	atBytesRetrans  = 208
 )
+
+// counter reads one number of a struct tcp_info; 0 where it is too short.
+func counter(info []byte, at int) uint64 {
+	if len(info) < at+8 {
+		return 0
+	}
+	return binary.NativeEndian.Uint64(info[at:])
+}
 
 // payloadBytes takes what a program sent and received from a struct tcp_info.
 // bytes_acked counts SYN as well, so the first transmissions are taken where the

@@ -37,7 +37,15 @@ type view struct {
 	sockets   []socket
 	locals    []localSocket
 	addresses map[netip.Addr]bool
-	fromProc  bool // without byte counts and peers of Unix sockets
+	fromProc  bool          // without byte counts and peers of Unix sockets
+	covered   bool          // the ends of its sockets were told since before the last round
+	ended     map[ends]bool // where not yet covered: what ended since it began to be told
+}
+
+// ends are the two ends of a connection in one namespace.
+type ends struct {
+	protocol      uint8
+	local, remote netip.AddrPort
 }
 
 // namespaces finds those of the processes seen, those that are mounted (ip
@@ -45,13 +53,9 @@ type view struct {
 // is kept only by a descriptor, or by a thread that left its process's
 // namespace, is not found.
 func namespaces(h *host.Host, seen *inventory.Facts) ([]*namespace, error) {
-	link, err := h.Readlink("/proc/self/ns/net")
+	own, err := ownNamespace(h)
 	if err != nil {
-		return nil, fmt.Errorf("find own network namespace: %w", err)
-	}
-	own, err := host.ParseMagic([]byte(link), "net")
-	if err != nil {
-		return nil, fmt.Errorf("find own network namespace: %w", err)
+		return nil, err
 	}
 	all := map[uint64]*namespace{own: {id: own, own: true}}
 	get := func(id uint64) *namespace {
@@ -82,6 +86,18 @@ func namespaces(h *host.Host, seen *inventory.Facts) ([]*namespace, error) {
 	}
 	slices.SortFunc(sorted, func(a, b *namespace) int { return cmp.Compare(a.id, b.id) })
 	return sorted, nil
+}
+
+func ownNamespace(h *host.Host) (uint64, error) {
+	link, err := h.Readlink("/proc/self/ns/net")
+	if err != nil {
+		return 0, fmt.Errorf("find own network namespace: %w", err)
+	}
+	id, err := host.ParseMagic([]byte(link), "net")
+	if err != nil {
+		return 0, fmt.Errorf("find own network namespace: %w", err)
+	}
+	return id, nil
 }
 
 // mounted finds the network namespaces in a mount table by inode number: the
@@ -137,6 +153,17 @@ func (n *namespace) doors() iter.Seq[string] {
 	}
 }
 
+// read reads the namespace, in which the calling thread is.
+func (n *namespace) read(ctx context.Context, buf []byte, enter func(*namespace, *view)) (view, error) {
+	var extra view
+	if enter != nil {
+		enter(n, &extra)
+	}
+	v, err := readHere(ctx, buf)
+	v.covered = extra.covered
+	return v, err
+}
+
 // readHere reads the namespace of the calling thread.
 func readHere(ctx context.Context, buf []byte) (view, error) {
 	var v view
@@ -179,7 +206,7 @@ func withLink(protocol int, buf []byte, use func(*link) error) error {
 // opened anew in each round: kept open they would keep the namespace of a
 // container alive, with its interfaces, after the container's end, and entering
 // costs microseconds.
-func readForeign(ctx context.Context, spaces []*namespace, buf []byte, done func(*namespace, view, error)) (err error) {
+func readForeign(ctx context.Context, spaces []*namespace, buf []byte, enter func(*namespace, *view), done func(*namespace, view, error)) (err error) {
 	onSpareThread(func() (clean bool) {
 		var home int
 		if home, err = unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
@@ -188,7 +215,7 @@ func readForeign(ctx context.Context, spaces []*namespace, buf []byte, done func
 		}
 		defer unix.Close(home)
 		for _, n := range spaces {
-			v, err := n.visit(ctx, buf)
+			v, err := n.visit(ctx, buf, enter)
 			done(n, v, err)
 		}
 		return unix.Setns(home, unix.CLONE_NEWNET) == nil
@@ -217,7 +244,7 @@ func onSpareThread(work func() (clean bool)) {
 }
 
 // visit enters the namespace on the calling thread and reads it.
-func (n *namespace) visit(ctx context.Context, buf []byte) (view, error) {
+func (n *namespace) visit(ctx context.Context, buf []byte, enter func(*namespace, *view)) (view, error) {
 	fd, err := n.open()
 	if err != nil {
 		return view{}, err
@@ -226,5 +253,5 @@ func (n *namespace) visit(ctx context.Context, buf []byte) (view, error) {
 	if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
 		return view{}, fmt.Errorf("enter %s: %w", n, err)
 	}
-	return readHere(ctx, buf)
+	return n.read(ctx, buf, enter)
 }

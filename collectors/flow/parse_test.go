@@ -72,7 +72,7 @@ func TestParseInet(t *testing.T) {
 		{"IPv6 only", inetMessage(unix.AF_INET6, stateListen, "[::]:1", "[::]:0", attribute(inetDiagV6Only, []byte{1})), socket{state: 10, v6only: true, local: at("[::]:1"), remote: at("[::]:0"), inode: 9, cookie: cookie}},
 		{
 			"bytes", inetMessage(unix.AF_INET, 1, "10.77.0.1:1", "10.77.0.2:2", attribute(15, []byte{1, 2, 3}), attribute(inetDiagInfo, tcpInfo(256, 1001, 50, 1500, 500))),
-			socket{state: 1, local: at("10.77.0.1:1"), remote: at("10.77.0.2:2"), inode: 9, cookie: cookie, sent: 1000, received: 50},
+			socket{state: 1, local: at("10.77.0.1:1"), remote: at("10.77.0.2:2"), inode: 9, cookie: cookie, sent: 1000, received: 50, acked: 1001},
 		},
 	}
 	for _, test := range tests {

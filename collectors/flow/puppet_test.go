@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -53,11 +54,18 @@ func report() error {
 	if err != nil {
 		return err
 	}
-	facts, err := New(h, &configs.Config{}).Collect(context.Background(), &inventory.Facts{Processes: processes})
+	facts, err := New(h, polling()).Collect(context.Background(), &inventory.Facts{Processes: processes})
 	if err != nil {
 		return err
 	}
 	return json.NewEncoder(os.Stdout).Encode(facts)
+}
+
+// polling is a configuration of tier poll.
+func polling() *configs.Config { return watching(inventory.TierPoll) }
+
+func watching(tier string) *configs.Config {
+	return &configs.Config{Capture: configs.Capture{Tier: tier}}
 }
 
 // list stands in for the process room: ids and network namespaces.
@@ -104,6 +112,7 @@ type hands struct {
 	listener net.Listener
 	packets  []net.PacketConn
 	conns    []net.Conn
+	child    io.WriteCloser
 }
 
 func (p *hands) do(words []string) (string, error) {
@@ -160,12 +169,114 @@ func (p *hands) do(words []string) (string, error) {
 		return "ok", last().(*net.TCPConn).CloseWrite()
 	case "close":
 		return "ok", last().Close()
+	case "serve": // COUNT connections that it closes first
+		return "ok", p.serve(number(), words[2], words[3])
+	case "burst":
+		return "ok", burstTo(words[1], words[2], words[3], words[4])
+	case "fork":
+		return "ok", exec.Command("/bin/true").Run()
+	case "keep":
+		return "ok", p.keep()
+	case "refused":
+		if c, err := net.Dial(words[1], words[2]); err == nil {
+			return "", errors.Join(errors.New("it was not refused"), c.Close())
+		}
+	case "blocking":
+		return "ok", refusedBlocking(netip.MustParseAddrPort(words[1]))
+	case "datagram":
+		return "ok", datagram(words[1], words[2], words[3])
+	case "set":
+		return "ok", os.WriteFile(words[1], []byte(words[2]), 0)
 	case "deaf":
 		return "ok", p.listener.Close()
 	default:
 		return "", errors.New("unknown command")
 	}
 	return "ok", nil
+}
+
+func (p *hands) serve(count int, request, answer string) error {
+	in, _ := strconv.Atoi(request)
+	out, _ := strconv.Atoi(answer)
+	for range count {
+		c, err := p.listener.Accept()
+		if err != nil {
+			return err
+		}
+		if _, err := io.ReadFull(c, make([]byte, in)); err != nil {
+			return err
+		}
+		if _, err := c.Write(make([]byte, out)); err != nil {
+			return err
+		}
+		if err := c.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func burstTo(address, count, request, answer string) error {
+	n, _ := strconv.Atoi(count)
+	out, _ := strconv.Atoi(request)
+	want, _ := strconv.Atoi(answer)
+	for range n {
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			return err
+		}
+		if _, err := c.Write(make([]byte, out)); err != nil {
+			return err
+		}
+		if got, err := io.ReadAll(c); err != nil || len(got) != want {
+			return fmt.Errorf("read %d bytes: %w", len(got), err)
+		}
+		if err := c.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keep gives the listener to a child as well, until the puppet ends.
+func (p *hands) keep() error {
+	file, err := p.listener.(*net.TCPListener).File()
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command("/bin/cat")
+	cmd.ExtraFiles = []*os.File{file}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if p.child, err = cmd.StdinPipe(); err != nil {
+		return err
+	}
+	return errors.Join(cmd.Start(), file.Close())
+}
+
+func refusedBlocking(to netip.AddrPort) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := unix.Connect(fd, &unix.SockaddrInet4{Addr: to.Addr().As4(), Port: int(to.Port())}); !errors.Is(err, unix.ECONNREFUSED) {
+		return fmt.Errorf("connect: %w", err)
+	}
+	return nil
+}
+
+func datagram(network, to, size string) error {
+	n, _ := strconv.Atoi(size)
+	c, err := net.ListenPacket(network, "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	address, err := net.ResolveUDPAddr(network, to)
+	if err != nil {
+		return err
+	}
+	_, err = c.WriteTo(make([]byte, n), address)
+	return errors.Join(err, c.Close())
 }
 
 // puppet is a child process that does what the test says.
@@ -237,10 +348,16 @@ func (p *puppet) read() string {
 // do gives one command and its answer.
 func (p *puppet) do(format string, args ...any) string {
 	p.t.Helper()
+	p.say(format, args...)
+	return p.read()
+}
+
+// say gives a command whose answer is read later.
+func (p *puppet) say(format string, args ...any) {
+	p.t.Helper()
 	if _, err := fmt.Fprintf(p.in, format+"\n", args...); err != nil {
 		p.t.Fatal(err)
 	}
-	return p.read()
 }
 
 // ip runs ip(8) in the puppet's namespace.

@@ -24,6 +24,7 @@ const (
 type table struct {
 	rows        map[rowKey]*row
 	connections map[connectionKey]*connection
+	cookies     map[cookieKey]*connection // of TCP
 	round       uint64
 	events      uint64 // connections begun
 	orphans     uint64 // of these, with no holder when first seen
@@ -54,6 +55,13 @@ type connectionKey struct {
 	remote   netip.AddrPort
 }
 
+// cookieKey finds a socket that has lost its addresses.
+type cookieKey struct{ netns, cookie uint64 }
+
+func (s *socket) key(netns uint64) connectionKey {
+	return connectionKey{netns: netns, cookie: s.cookie, protocol: s.protocol, local: s.local, remote: s.remote}
+}
+
 type connection struct {
 	row      *row
 	key      rowKey
@@ -65,7 +73,7 @@ type connection struct {
 }
 
 func newTable() *table {
-	return &table{rows: make(map[rowKey]*row), connections: make(map[connectionKey]*connection)}
+	return &table{rows: make(map[rowKey]*row), connections: make(map[connectionKey]*connection), cookies: make(map[cookieKey]*connection)}
 }
 
 // begin starts a round.
@@ -77,14 +85,18 @@ func (t *table) begin() {
 // observe takes in one namespace. It gives the number of live connections that
 // have no holder.
 func (t *table) observe(v *view, holder func(inode uint64) inventory.Execution, now time.Time) (unheld int) {
-	waiting := newListeners(v.sockets)
+	waiting := make(listeners)
+	waiting.add(v.sockets)
 	for i := range v.sockets {
 		s := &v.sockets[i]
 		if !s.connects() {
 			continue
 		}
-		id := connectionKey{netns: v.id, cookie: s.cookie, protocol: s.protocol, local: s.local, remote: s.remote}
+		id := s.key(v.id)
 		c := t.connections[id]
+		if c == nil && s.state == stateTimeWait && (v.covered || v.ended[s.ends()]) {
+			continue // what is left of a socket whose end was told; it has another cookie
+		}
 		key := rowKey{process: holder(s.inode), netns: v.id, protocol: s.protocol, remote: s.remote.Addr()}
 		if c != nil {
 			key.in = c.key.in
@@ -128,15 +140,11 @@ func (t *table) enter(id connectionKey, key rowKey, c *connection, s *socket, no
 	if c != nil && c.key == key {
 		return c
 	}
-	r := t.rows[key]
-	if r == nil && len(t.rows) >= maxRows || c == nil && len(t.connections) >= maxConnections {
+	r := t.row(key, s, now)
+	if r == nil || c == nil && len(t.connections) >= maxConnections {
 		t.lost++
 		t.lostNow++
 		return c // one that changed hands stays with its old holder
-	}
-	if r == nil {
-		r = &row{Flow: key.flow(s, now)}
-		t.rows[key] = r
 	}
 	r.Connections++
 	if s.attempts() {
@@ -145,13 +153,31 @@ func (t *table) enter(id connectionKey, key rowKey, c *connection, s *socket, no
 	if c == nil {
 		c = &connection{}
 		t.connections[id] = c
-		t.events++
-		if key.process == (inventory.Execution{}) {
-			t.orphans++
+		if s.protocol == unix.IPPROTO_TCP && s.cookie != 0 {
+			t.cookies[cookieKey{id.netns, id.cookie}] = c
 		}
+		t.begun(key)
 	}
 	c.row, c.key, c.attempt = r, key, s.attempts()
 	return c
+}
+
+// row gives the row of a key; nil if there is no room for another.
+func (t *table) row(key rowKey, s *socket, now time.Time) *row {
+	r := t.rows[key]
+	if r == nil && len(t.rows) < maxRows {
+		r = &row{Flow: key.flow(s, now)}
+		t.rows[key] = r
+	}
+	return r
+}
+
+// begun counts a connection.
+func (t *table) begun(key rowKey) {
+	t.events++
+	if key.process == (inventory.Execution{}) {
+		t.orphans++
+	}
 }
 
 // flow begins a row.
@@ -172,10 +198,15 @@ func (k *rowKey) flow(s *socket, now time.Time) inventory.Flow {
 }
 
 func protocolName(protocol uint8) string {
-	if protocol == unix.IPPROTO_UDP {
+	switch protocol {
+	case unix.IPPROTO_TCP:
+		return "tcp"
+	case unix.IPPROTO_UDP:
 		return "udp"
+	case unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6:
+		return "icmp"
 	}
-	return "tcp"
+	return "other"
 }
 
 // count adds what the socket carried since the last round.
@@ -201,6 +232,9 @@ func (t *table) end(unread map[uint64]bool, now time.Time) {
 	for id, c := range t.connections {
 		if c.round != t.round && !unread[id.netns] {
 			delete(t.connections, id)
+			if at := (cookieKey{id.netns, id.cookie}); t.cookies[at] == c {
+				delete(t.cookies, at)
+			}
 			continue
 		}
 		c.row.used = true
@@ -238,15 +272,13 @@ type listenerKey struct {
 	port     uint16
 }
 
-func newListeners(sockets []socket) listeners {
-	all := make(listeners)
+func (l listeners) add(sockets []socket) {
 	for i := range sockets {
 		if s := &sockets[i]; s.listens() {
 			key := listenerKey{s.protocol, s.local.Port()}
-			all[key] = append(all[key], s)
+			l[key] = append(l[key], s)
 		}
 	}
-	return all
 }
 
 // find gives the listener on the local address of a connection, the exact
@@ -254,13 +286,18 @@ func newListeners(sockets []socket) listeners {
 func (l listeners) find(s *socket) (*socket, bool) {
 	var wild *socket
 	for _, w := range l[listenerKey{s.protocol, s.local.Port()}] {
-		at, served := s.local.Addr(), w.local.Addr()
 		switch {
-		case served == at:
+		case w.local.Addr() == s.local.Addr():
 			return w, true
-		case served.IsUnspecified() && (served.Is4() == at.Is4() || served.Is6() && !w.v6only):
+		case w.serves(s.local.Addr()):
 			wild = w
 		}
 	}
 	return wild, wild != nil
+}
+
+// serves reports whether a listener takes what comes to an address.
+func (s *socket) serves(at netip.Addr) bool {
+	served := s.local.Addr()
+	return served == at || served.IsUnspecified() && (served.Is4() == at.Is4() || served.Is6() && !s.v6only)
 }

@@ -207,14 +207,14 @@ func TestZoneOfOwnAddresses(t *testing.T) {
 
 // A city that gives up a network has flows beyond it from the next round on.
 func TestReloadJudgesKnownFlowsAnew(t *testing.T) {
-	cfg := &configs.Config{Policy: configs.Policy{City: configs.City{Networks: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}}}}
+	cfg := &configs.Config{Capture: configs.Capture{Tier: inventory.TierPoll}, Policy: configs.Policy{City: configs.City{Networks: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}}}}
 	c := New(openHost(t), cfg)
 	views := []view{{id: 5, sockets: []socket{tcp(stateEstablished, 0, 1, "10.77.0.1:40000", "203.0.113.7:443", 1, 1)}}}
-	zone := func() inventory.Zone { return c.flows(views, nil, new(gaps))[0].Zone }
+	zone := func() inventory.Zone { return c.source.(*poll).flows(views, nil, beside{}, new(gaps))[0].Zone }
 	if got := zone(); got != inventory.City {
 		t.Errorf("zone is %v, want city", got)
 	}
-	c.Configure(&configs.Config{})
+	c.Configure(polling())
 	if got := zone(); got != inventory.Outside {
 		t.Errorf("after the reload the zone is %v, want outside", got)
 	}

@@ -91,9 +91,10 @@ type Gap struct {
 
 // Tiers of a capture, best first. Only TierBPF can be complete.
 const (
-	TierBPF    = "bpf"
-	TierEvents = "events"
-	TierPoll   = "poll"
+	TierBPF      = "bpf"
+	TierEvents   = "events"
+	TierPoll     = "poll"
+	TierGopsutil = "gopsutil"
 )
 
 // The captures of a machine, each of which a collector gives.

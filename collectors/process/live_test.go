@@ -23,6 +23,7 @@ import (
 
 	"cityward/collectors/internal/host"
 	"cityward/collectors/inventory"
+	"cityward/configs"
 )
 
 // childMode names the environment variable that makes this binary a subject or
@@ -108,7 +109,7 @@ func collectChild(proc string, uid int) {
 		if err != nil {
 			return err
 		}
-		facts, err := New(h).Collect(context.Background(), nil)
+		facts, err := New(h, polling()).Collect(context.Background(), nil)
 		if err != nil {
 			return err
 		}
@@ -120,13 +121,20 @@ func collectChild(proc string, uid int) {
 	}
 }
 
+// polling is a configuration of tier poll.
+func polling() *configs.Config { return watching(inventory.TierPoll) }
+
+func watching(tier string) *configs.Config {
+	return &configs.Config{Capture: configs.Capture{Tier: tier}}
+}
+
 func live(t testing.TB) *Collector {
 	t.Helper()
 	h, err := host.Open("/", time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return New(h)
+	return New(h, polling())
 }
 
 func collect(t testing.TB, c *Collector) inventory.Facts {
@@ -433,7 +441,7 @@ func TestAnotherRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer h.Close()
-	facts := collect(t, New(h))
+	facts := collect(t, New(h, polling()))
 	if len(facts.Gaps) != 1 || facts.Gaps[0].Kind != inventory.KindProcesses || len(facts.Processes) != 0 {
 		t.Errorf("got %+v", facts)
 	}

@@ -1,4 +1,5 @@
-// Package process lists the programs that run, from /proc alone.
+// Package process lists the programs that run, from /proc, and counts those that
+// start in between as far as the machine tells; see tiers.
 //
 // An execution is a process id together with its start time, since ids are used
 // again. A round costs a few system calls for each process; what is costly and
@@ -20,6 +21,7 @@ import (
 
 	"cityward/collectors/internal/host"
 	"cityward/collectors/inventory"
+	"cityward/configs"
 )
 
 const collector = "process"
@@ -42,6 +44,10 @@ type Collector struct {
 	groups names
 	known  map[inventory.Execution]image
 	events uint64
+	begun  uint64 // that ran before any was told of
+	tier   tier
+	watch  watch // nil where nothing is seen between the rounds
+	err    error // why there is no tier
 }
 
 // image is what cannot change until the process executes another program.
@@ -51,16 +57,23 @@ type image struct {
 	arguments []string
 }
 
-// New returns a collector of the processes of h.
-func New(h *host.Host) *Collector {
-	return &Collector{
+// New returns a collector of the processes of h, and begins to watch for programs
+// that start.
+func New(h *host.Host, cfg *configs.Config) *Collector {
+	c := &Collector{
 		host:   h,
 		users:  names{path: "/etc/passwd"},
 		groups: names{path: "/etc/group"},
 	}
+	best := cfg.Capture.Tier
+	if !h.Live() { // another machine's tree tells nothing of its own accord
+		best = inventory.TierPoll
+	}
+	c.tier, c.watch, c.err = choose(best, tiers(), h)
+	return c
 }
 
-// round is what one call of Collect works with.
+// round is what one reading of /proc works with.
 type round struct {
 	*Collector
 	proc   *host.Proc
@@ -70,11 +83,8 @@ type round struct {
 	denied denied // what could not be read
 }
 
-// Collect lists the processes. seen is not used.
-func (c *Collector) Collect(ctx context.Context, _ *inventory.Facts) (inventory.Facts, error) {
-	if err := ctx.Err(); err != nil {
-		return inventory.Facts{}, err
-	}
+// list reads /proc.
+func (c *Collector) list(ctx context.Context) (inventory.Facts, error) {
 	pids, err := c.host.PIDs()
 	switch {
 	case !c.host.Live() && (len(pids) == 0 || host.Gone(err)):
@@ -114,10 +124,7 @@ func (c *Collector) Collect(ctx context.Context, _ *inventory.Facts) (inventory.
 	}
 	c.known = r.images
 	facts.Gaps = append(facts.Gaps, r.gaps(pids)...)
-	facts.Captures = []inventory.Capture{{
-		Name: inventory.CaptureProcesses, Tier: inventory.TierPoll, Events: c.events,
-		Reason: "sampled every round: programs that start and end between two rounds are not seen",
-	}}
+	facts.Captures = []inventory.Capture{c.capture()}
 	return facts, nil
 }
 

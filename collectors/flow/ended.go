@@ -1,0 +1,136 @@
+package flow
+
+import (
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"cityward/collectors/inventory"
+)
+
+// place is what is known of one namespace when its ended sockets are counted:
+// what listens there, and what listened a round before.
+type place struct {
+	view
+	before []socket
+}
+
+// waiting gives all listeners of either round, to tell directions by.
+func (p *place) waiting() listeners {
+	all := make(listeners)
+	all.add(p.before)
+	all.add(p.sockets)
+	return all
+}
+
+// listening keeps what the next round needs of a view.
+func listening(sockets []socket) []socket {
+	var all []socket
+	for i := range sockets {
+		if sockets[i].listens() {
+			all = append(all, sockets[i])
+		}
+	}
+	return all
+}
+
+// server gives the inode of the one socket that served a local address from the
+// last round to this one. If several share a port, or one took the place of
+// another, there is none that is sure.
+func (p *place) server(s *socket) (inode uint64, sure bool) {
+	then, one := only(p.before, s)
+	now, still := only(p.sockets, s)
+	if !one || !still || then.cookie != now.cookie || now.cookie == 0 {
+		return 0, false
+	}
+	return now.inode, true
+}
+
+func only(sockets []socket, s *socket) (found *socket, one bool) {
+	for i := range sockets {
+		w := &sockets[i]
+		if !w.listens() || w.protocol != s.protocol || w.local.Port() != s.local.Port() || !w.serves(s.local.Addr()) {
+			continue
+		}
+		if found != nil {
+			return nil, false
+		}
+		found = w
+	}
+	return found, found != nil
+}
+
+// finish takes in a socket that ended since the last round. The kernel gives its
+// cookie and last counts, but no inode and no user. nameless reports that a
+// connection is new and has no program.
+func (t *table) finish(p *place, waiting listeners, s *socket, sole func(inode uint64) inventory.Execution, now time.Time) (nameless bool) {
+	c := t.connections[s.key(p.id)]
+	if c == nil && s.protocol == unix.IPPROTO_TCP {
+		c = t.cookies[cookieKey{p.id, s.cookie}]
+	}
+	switch {
+	case c == nil && !s.met():
+		return false
+	case c == nil:
+		key := rowKey{netns: p.id, protocol: s.protocol, remote: s.remote.Addr(), port: s.remote.Port()}
+		if key.in = waiting.took(s); key.in {
+			key.port = s.local.Port()
+			if inode, sure := p.server(s); sure {
+				key.process = sole(inode)
+			}
+		}
+		if c = t.enter(s.key(p.id), key, nil, s, now); c == nil {
+			return false
+		}
+		nameless = key.process == inventory.Execution{}
+		if s.unanswered() && !key.in {
+			c.row.Attempts++
+			c.attempt = true
+		}
+		c.row.own = s.remote.Addr().IsLoopback() || p.addresses[s.remote.Addr()]
+	case c.attempt && !s.unanswered():
+		c.row.Attempts--
+		c.attempt = false
+	}
+	if s.closedByPeer(c.key.in) && s.received > 0 {
+		s.received--
+	}
+	c.count(s, now)
+	c.open = false
+	c.round = t.round
+	return nameless
+}
+
+// met reports whether an ended socket ever had a peer.
+func (s *socket) met() bool { return s.remote.Port() != 0 || s.reset }
+
+// unanswered reports whether an ended socket was never connected: its SYN was
+// not acknowledged. Of one that was reset nothing is known.
+func (s *socket) unanswered() bool {
+	return s.protocol == unix.IPPROTO_TCP && !s.reset && s.acked == 0 && s.sent == 0 && s.received == 0
+}
+
+// closedByPeer reports whether the peer's FIN is among the bytes received. The
+// kernel does not keep that; but where our own FIN was acknowledged, which acked
+// shows, both sides have closed in all ways but one: a reset in between, for
+// which the count is one too low. Without that, the count may be one too high.
+func (s *socket) closedByPeer(in bool) bool {
+	first := s.sent // unless a SYN was ours
+	if !in {
+		first++
+	}
+	return s.protocol == unix.IPPROTO_TCP && s.acked > first
+}
+
+// took reports whether an ended connection came in by a listener. Of one whose
+// own address is lost, the port alone tells.
+func (l listeners) took(s *socket) bool {
+	if s.local.Addr().IsUnspecified() {
+		return slices.ContainsFunc(l[listenerKey{s.protocol, s.local.Port()}], func(w *socket) bool {
+			return w.protocol == unix.IPPROTO_TCP
+		})
+	}
+	_, in := l.find(s)
+	return in
+}
