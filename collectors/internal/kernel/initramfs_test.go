@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"debug/elf"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path"
@@ -62,24 +63,25 @@ type module struct {
 func withDependencies(t *testing.T, dir string, names []string) []module {
 	t.Helper()
 	paths := make(map[string]string)
-	for file := range strings.Lines(readFile(t, filepath.Join(dir, "modules.order"))) {
-		file = strings.TrimSuffix(strings.TrimSpace(file), ".xz") // a .ko or, with debhelper, a .o's .ko
-		paths[moduleName(file)] = file
-	}
-	builtin := make(map[string]bool)
-	for file := range strings.Lines(readFile(t, filepath.Join(dir, "modules.builtin"))) {
-		builtin[moduleName(strings.TrimSpace(file))] = true
+	err := filepath.WalkDir(dir, func(file string, _ fs.DirEntry, err error) error {
+		if name, ok := strings.CutSuffix(strings.TrimSuffix(path.Base(file), ".xz"), ".ko"); ok {
+			paths[moduleName(name)] = file
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	var found []module
 	var visit func(name string)
 	visit = func(name string) {
-		if builtin[name] || slices.ContainsFunc(found, func(m module) bool { return m.name == name }) {
+		if slices.ContainsFunc(found, func(m module) bool { return m.name == name }) {
 			return
 		}
 		if paths[name] == "" {
 			t.Fatalf("%s has no module %s", dir, name)
 		}
-		content := unpacked(t, filepath.Join(dir, paths[name]))
+		content := unpacked(t, paths[name])
 		for _, other := range dependencies(t, name, content) {
 			visit(other)
 		}
@@ -91,19 +93,16 @@ func withDependencies(t *testing.T, dir string, names []string) []module {
 	return found
 }
 
-func moduleName(file string) string {
-	name, _, _ := strings.Cut(path.Base(file), ".")
-	return strings.ReplaceAll(name, "-", "_")
-}
+func moduleName(file string) string { return strings.ReplaceAll(file, "-", "_") }
 
 func unpacked(t *testing.T, file string) []byte {
 	t.Helper()
-	if content, err := os.ReadFile(file); err == nil {
-		return content
+	if !strings.HasSuffix(file, ".xz") {
+		return []byte(readFile(t, file))
 	}
-	content, err := exec.CommandContext(t.Context(), "xz", "-dc", file+".xz").Output()
+	content, err := exec.CommandContext(t.Context(), "xz", "-dc", file).Output()
 	if err != nil {
-		t.Fatalf("uncompress %s.xz: %v", file, err)
+		t.Fatalf("uncompress %s: %v", file, err)
 	}
 	return content
 }
