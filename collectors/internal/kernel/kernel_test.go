@@ -226,13 +226,12 @@ func TestShortLivedProcesses(t *testing.T) {
 	noLosses(t, k)
 }
 
-// Twenty thousand flows of forty processes, all captured, each by its process; a
-// tenth of them where every instruction is emulated.
+// Twenty thousand flows of forty processes, all captured, each by its process;
+// fewer where every instruction is emulated.
 func TestBurst(t *testing.T) {
-	const processes = 40
-	each := 500
+	processes, each := 40, 500
 	if testing.Short() {
-		each = 50
+		processes, each = 10, 50
 	}
 	k := open(t, Options{})
 	l := listen(t, "127.0.0.1:0", func(c *net.TCPConn) error {
