@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -20,6 +21,9 @@ import (
 const generatorVariable = "CITYWARD_TEST_GENERATOR"
 
 func TestMain(m *testing.M) {
+	if os.Getpid() == 1 && os.Getenv(guestVariable) != "" {
+		guest()
+	}
 	if job := os.Getenv(generatorVariable); job != "" {
 		if err := generate(strings.Fields(job)); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -123,8 +127,25 @@ func generate(job []string) error {
 			return err
 		}
 		return k.Close()
+	case "tier":
+		return tier()
 	}
 	return fmt.Errorf("no job %q", job[0])
+}
+
+// tier says how well this kernel's flows can be seen, for TestKernelMatrix.
+func tier() error {
+	k, err := Open(Options{})
+	if errors.Is(err, errors.ErrUnsupported) {
+		reason, _, _ := strings.Cut(err.Error(), "\n")
+		fmt.Println(guestMark+"tier none:", reason)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Println(guestMark + "tier bpf")
+	return k.Close()
 }
 
 // converse sends n bytes, then reads to the end.
@@ -218,16 +239,7 @@ func datagrams(connected bool, address string, n, size int) error {
 }
 
 func space(n int) error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
-	if err != nil {
-		return err
-	}
-	up, err := unix.NewIfreq("lo")
-	if err != nil {
-		return err
-	}
-	up.SetUint16(unix.IFF_UP)
-	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, up); err != nil {
+	if err := loopbackUp(); err != nil {
 		return err
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:4242")

@@ -1,0 +1,242 @@
+package kernel
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// debianKernel is a kernel of Debian's and what is known of it.
+type debianKernel struct {
+	suite, arch string
+	release     string            // begins so
+	tier        string            // begins so
+	misses      map[string]string // test, with all that are part of it: why it cannot pass
+}
+
+func debianKernels() []debianKernel {
+	const (
+		noAtomics = "5.10 has no atomic compare-and-swap"
+		noLengths = "6.1 has no tracepoint that tells the length sent or received"
+		noPeer    = "before 6.15 an accepted connection is told of first without its peer"
+	)
+	capture := []string{
+		"TestTCP", "TestRefusedIsAnAttempt", "TestUDP", "TestAnotherNamespace", "TestShortLivedProcesses", "TestBurst",
+		"TestLiveAndOlder", "TestPassedDescriptor", "TestZonesAreRenewed", "TestFullTableIsTold", "TestMemory",
+		"TestUnprivilegedIsUnsupported",
+	}
+	accepted := []string{"TestTCP", "TestAnotherNamespace", "TestBurst"}
+	return []debianKernel{
+		{"bullseye", "amd64", "5.10.", "none", because(noAtomics, capture...)},
+		{"bookworm", "amd64", "6.1.", "none", because(noLengths, capture...)},
+		{"trixie", "amd64", "6.12.", "bpf", because(noPeer, accepted...)},
+		{"trixie", "arm64", "6.12.", "bpf", because(noPeer, accepted...)},
+		{"sid", "amd64", "7.", "bpf", nil},
+	}
+}
+
+func because(reason string, tests ...string) map[string]string {
+	misses := make(map[string]string)
+	for _, name := range tests {
+		misses[name] = reason
+	}
+	return misses
+}
+
+// The same tests as here, on the kernels that Debian's users have. What a kernel
+// cannot do is listed above and must not work: the list is what we say of it.
+func TestKernelMatrix(t *testing.T) {
+	if testing.Short() {
+		t.Skip("boots virtual machines")
+	}
+	for _, program := range []string{"apt-get", "dpkg-deb", "xz", "qemu-system-x86_64", "qemu-system-aarch64"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skip(err)
+		}
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range debianKernels() {
+		t.Run(k.suite+"-"+k.arch, func(t *testing.T) {
+			t.Parallel()
+			dir := filepath.Join(cache, "cityward-test", "kernels", k.suite+"-"+k.arch)
+			if _, err := os.Stat(dir); err != nil {
+				command(t, nil, "../../../packaging/fetch-kernel.sh", dir, k.suite, "linux-image-cloud-"+k.arch, k.arch)
+			}
+			began := time.Now()
+			console := boot(t, k.arch, filepath.Join(dir, "vmlinuz"), pack(t, k.arch, filepath.Join(dir, "modules")))
+			t.Logf("%s after %s", between(console, guestMark+"release ", "\n"), time.Since(began).Round(100*time.Millisecond))
+			judge(t, k, console)
+		})
+	}
+}
+
+// pack makes the first file tree of the machine: this test and some modules.
+func pack(t *testing.T, arch, modulesDir string) string {
+	t.Helper()
+	dir := t.TempDir()
+	program := filepath.Join(dir, "test")
+	command(t, []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=" + arch}, "go", "test", "-c", "-ldflags=-s -w", "-o", program, ".")
+	var a initramfs
+	a.folder(guestModules[1:])
+	a.file("init", []byte(readFile(t, program)))
+	for i, m := range withDependencies(t, modulesDir, modules()) {
+		a.file(fmt.Sprintf("%s/%02d-%s", guestModules[1:], i, m.name), m.content)
+	}
+	a.end()
+	image := filepath.Join(dir, "initramfs")
+	if err := os.WriteFile(image, a.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return image
+}
+
+func command(t *testing.T, env []string, name string, args ...string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), name, args...)
+	cmd.Env = append(os.Environ(), env...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v: %s", name, err, out)
+	}
+}
+
+// boot gives all that the machine has written on its console when it is off. It
+// is emulated: a hypervisor in a hypervisor may hang.
+func boot(t *testing.T, arch, kernel, image string) string {
+	t.Helper()
+	emulator, terminal := []string{"qemu-system-x86_64", "-cpu", "max"}, "ttyS0"
+	if arch == "arm64" {
+		// The architecture's own way to sign pointers takes too long to emulate.
+		emulator, terminal = []string{"qemu-system-aarch64", "-M", "virt", "-cpu", "max,pauth-impdef=on"}, "ttyAMA0"
+	}
+	parameters := "quiet loglevel=1 panic=-1 console=" + terminal + " " + guestVariable + "=yes"
+	args := append(emulator[1:], "-accel", "tcg", "-m", "512", "-smp", "2", "-nographic", "-no-reboot",
+		"-kernel", kernel, "-initrd", image, "-append", parameters)
+	ctx, cancel := context.WithTimeout(t.Context(), 180*time.Second)
+	defer cancel()
+	var console bytes.Buffer
+	cmd := exec.CommandContext(ctx, emulator[0], args...)
+	cmd.Stdout, cmd.Stderr = &console, &console
+	if err := cmd.Run(); err != nil {
+		t.Errorf("%s: %v", emulator[0], err)
+	}
+	return strings.ReplaceAll(console.String(), "\r", "")
+}
+
+// judge compares what the tests came to with what is known of the kernel.
+func judge(t *testing.T, k debianKernel, console string) {
+	t.Helper()
+	if release := between(console, guestMark+"release ", "\n"); !strings.HasPrefix(release, k.release) {
+		t.Errorf("the kernel is %q, not %s", release, k.release)
+	}
+	tier := between(console, guestMark+"tier ", "\n")
+	t.Log("tier", tier)
+	if !strings.HasPrefix(tier, k.tier) {
+		t.Errorf("its tier is %q, not %s", tier, k.tier)
+	}
+	if !strings.Contains(console, guestMark+"end\n") {
+		t.Error("the tests did not come to their end")
+	}
+	passed := outcomes(console)
+	if len(passed) == 0 {
+		t.Error("no test ran")
+	}
+	known := make(map[string]bool)
+	for _, name := range slices.Sorted(maps.Keys(passed)) {
+		miss := missing(k.misses, name)
+		known[miss] = true
+		switch {
+		case miss == "" && !passed[name]:
+			t.Errorf("%s does not pass", name)
+		case miss != "" && passed[name]:
+			t.Errorf("%s passes, and is listed as a miss: %s", name, k.misses[miss])
+		}
+	}
+	for name := range k.misses {
+		if !known[name] {
+			t.Errorf("%s is listed as a miss, and was not run", name)
+		}
+	}
+	if t.Failed() {
+		t.Log("console:\n" + console)
+	}
+}
+
+// outcomes are those of the tests that have no parts; a test that fails although
+// all of its parts pass stands for them.
+func outcomes(console string) map[string]bool {
+	passed := make(map[string]bool)
+	for _, m := range regexp.MustCompile(`(?m)^ *--- (PASS|FAIL|SKIP): (\S+) \(`).FindAllStringSubmatch(console, -1) {
+		passed[m[2]] = m[1] == "PASS"
+	}
+	for _, name := range slices.Sorted(maps.Keys(passed)) {
+		var parts []string
+		all := true
+		for other, ok := range passed {
+			if strings.HasPrefix(other, name+"/") {
+				parts = append(parts, other)
+				all = all && ok
+			}
+		}
+		switch ok, known := passed[name]; {
+		case !known || len(parts) == 0:
+		case !ok && all:
+			for _, part := range parts {
+				delete(passed, part)
+			}
+		default:
+			delete(passed, name)
+		}
+	}
+	return passed
+}
+
+// missing is the entry of misses that speaks of the test, "" if none does.
+func missing(misses map[string]string, test string) string {
+	for ; test != ""; test = test[:max(strings.LastIndexByte(test, '/'), 0)] {
+		if misses[test] != "" {
+			return test
+		}
+	}
+	return ""
+}
+
+func between(s, begin, end string) string {
+	_, s, _ = strings.Cut(s, begin)
+	s, _, _ = strings.Cut(s, end)
+	return s
+}
+
+func TestOutcomes(t *testing.T) {
+	const console = `
+--- PASS: TestA (0.00s)
+--- SKIP: TestB (0.00s)
+--- FAIL: TestC (0.00s)
+    --- PASS: TestC/x (0.00s)
+    --- FAIL: TestC/y (0.00s)
+--- FAIL: TestD (0.00s)
+    --- PASS: TestD/x (0.00s)
+        --- PASS: TestD/x/y (0.00s)
+`
+	want := map[string]bool{"TestA": true, "TestB": false, "TestC/x": true, "TestC/y": false, "TestD": false}
+	if got := outcomes(console); !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	misses := map[string]string{"TestC": "reason", "TestD/x": "another"}
+	for test, want := range map[string]string{"TestC/y": "TestC", "TestC": "TestC", "TestD": "", "TestD/x/y": "TestD/x", "TestCC": ""} {
+		if got := missing(misses, test); got != want {
+			t.Errorf("%s is missed by %q, want %q", test, got, want)
+		}
+	}
+}
