@@ -495,10 +495,9 @@ static __always_inline void tcp_state(struct sock *sk, struct holder *h, int sta
 		advance(sk, h, BEGUN);
 		break;
 	case BPF_TCP_SYN_RECV:
-		if (h->direction != OUT) {
+		if (h->direction != OUT) { /* it begins when established: before 6.15 there is no peer yet */
 			h->direction = IN;
 			h->used = 0;
-			advance(sk, h, BEGUN);
 		}
 		break;
 	case BPF_TCP_ESTABLISHED:
