@@ -45,7 +45,7 @@ func inPins(t *testing.T, test func(t *testing.T, dir string)) {
 	}
 }
 
-func again(t *testing.T, o Options) *Kernel {
+func reopen(t *testing.T, o Options) *Kernel {
 	t.Helper()
 	k, err := Open(o)
 	if err != nil {
@@ -65,7 +65,7 @@ func closed(t *testing.T, k *Kernel) {
 func TestPinnedCaptureGoesOn(t *testing.T) {
 	inPins(t, func(t *testing.T, dir string) {
 		o := Options{Pins: dir}
-		k := again(t, o)
+		k := reopen(t, o)
 		l := listen(t, "127.0.0.1:0", func(c *net.TCPConn) error { return serveOne(c, 3) })
 		port := portOf(l.Addr())
 		live, err := net.Dial("tcp", l.Addr().String())
@@ -85,7 +85,7 @@ func TestPinnedCaptureGoesOn(t *testing.T) {
 			t.Fatal(err)
 		}
 
-		k = again(t, o)
+		k = reopen(t, o)
 		mine := expect(t, k, self(t), Out, tcp, port, counts{sent: 111, connections: 1, open: 1})
 		if want := (Volume{Sent: 100, Connections: 1}); mine.Earlier != want {
 			t.Errorf("read before: %+v, want %+v", mine.Earlier, want)
@@ -112,7 +112,7 @@ func TestPinnedCaptureGoesOn(t *testing.T) {
 func TestAnotherBuildTakesOver(t *testing.T) {
 	inPins(t, func(t *testing.T, dir string) {
 		o := Options{Pins: dir}
-		closed(t, again(t, o))
+		closed(t, reopen(t, o))
 		builds, err := filepath.Glob(filepath.Join(dir, "build-*"))
 		if err != nil || len(builds) != 1 {
 			t.Fatal(builds, err)
@@ -123,7 +123,7 @@ func TestAnotherBuildTakesOver(t *testing.T) {
 		}
 		l := listen(t, "127.0.0.1:0", func(c *net.TCPConn) error { return serveOne(c, 3) })
 		first := run(t, nil, "tcp %s 7", l.Addr())
-		k := again(t, o)
+		k := reopen(t, o)
 		second := run(t, nil, "tcp %s 8", l.Addr())
 		expect(t, k, first, Out, tcp, portOf(l.Addr()), counts{sent: 7, received: 3, connections: 1})
 		expect(t, k, second, Out, tcp, portOf(l.Addr()), counts{sent: 8, received: 3, connections: 1})
@@ -143,7 +143,7 @@ func TestAnotherBuildTakesOver(t *testing.T) {
 func TestAnotherLayoutIsAGap(t *testing.T) {
 	inPins(t, func(t *testing.T, dir string) {
 		o := Options{Pins: dir}
-		closed(t, again(t, o))
+		closed(t, reopen(t, o))
 		tables, err := filepath.Glob(filepath.Join(dir, "maps-*"))
 		if err != nil || len(tables) != 1 {
 			t.Fatal(tables, err)
@@ -151,7 +151,7 @@ func TestAnotherLayoutIsAGap(t *testing.T) {
 		if err := os.Rename(tables[0], filepath.Join(dir, "maps-000000000000")); err != nil {
 			t.Fatal(err)
 		}
-		k := again(t, o)
+		k := reopen(t, o)
 		if !strings.Contains(k.Gap(), time.Now().UTC().Format("2006-01-02T")) {
 			t.Errorf("gap %q", k.Gap())
 		}
@@ -165,7 +165,7 @@ func TestAnotherLayoutIsAGap(t *testing.T) {
 // Two captures with the same pins would take each other's rows.
 func TestPinsAreForOne(t *testing.T) {
 	inPins(t, func(t *testing.T, dir string) {
-		k := again(t, Options{Pins: dir})
+		k := reopen(t, Options{Pins: dir})
 		if other, err := Open(Options{Pins: dir}); err == nil || !strings.Contains(err.Error(), "another cityward") {
 			t.Errorf("%v, %v", other, err)
 		}
