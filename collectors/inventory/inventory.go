@@ -37,12 +37,14 @@ type Facts struct {
 	Listeners  []Listener
 	Flows      []Flow
 	Locals     []LocalConnection
+	Bypasses   []Bypass
 	Mounts     []Mount
 	Stores     []DataStore
 	Candidates []Candidate
 	Holdings   []Holding
 	Places     []Place
 	Captures   []Capture
+	Probe      *Probe
 	Tables     []Table
 	Gaps       []Gap
 }
@@ -53,12 +55,16 @@ func (f *Facts) Append(more *Facts) {
 	if more.Machine != nil {
 		f.Machine = more.Machine
 	}
+	if more.Probe != nil {
+		f.Probe = more.Probe
+	}
 	f.Processes = append(f.Processes, more.Processes...)
 	f.Components = append(f.Components, more.Components...)
 	f.Owners = append(f.Owners, more.Owners...)
 	f.Listeners = append(f.Listeners, more.Listeners...)
 	f.Flows = append(f.Flows, more.Flows...)
 	f.Locals = append(f.Locals, more.Locals...)
+	f.Bypasses = append(f.Bypasses, more.Bypasses...)
 	f.Mounts = append(f.Mounts, more.Mounts...)
 	f.Stores = append(f.Stores, more.Stores...)
 	f.Candidates = append(f.Candidates, more.Candidates...)
@@ -116,6 +122,12 @@ type Capture struct {
 	Events   uint64 // seen since the agent started
 	Lost     uint64 // known to be lost since then
 	Orphans  uint64 // seen, but with no program to name
+}
+
+// Probe is what the agent has in the kernel, where it has something there.
+type Probe struct {
+	MemoryBytes       uint64 // of its maps and programs
+	UnattributedBytes uint64 // left an interface from no socket of IP: forwarded, frames, tunnels
 }
 
 // Table is a dated set of reference facts: a geo database, a table of clouds.

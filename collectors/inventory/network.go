@@ -65,6 +65,28 @@ type Flow struct {
 	Last        time.Time // last round that saw it, or its end
 	Open        int       // connections open now
 	Zone        Zone      // of the remote address
+	Folded      bool      // many flows in one for want of room: the addresses are not known
+	Reported    Volume    // of the counts, what an earlier run of the agent has reported
+}
+
+// Volume is what one or many flows moved.
+type Volume struct{ Sent, Received, Connections uint64 }
+
+// Ways past the protocols: what a program sends there goes to an address that
+// only it knows.
+const (
+	BypassPacket = "packet" // a socket for whole frames, packet(7)
+	BypassXDP    = "xdp"    // one that shares its buffers with a network card
+	BypassTunnel = "tunnel" // a TUN or TAP device
+)
+
+// Bypass is a program's way past the protocols.
+type Bypass struct {
+	Process Execution
+	NetNS   uint64
+	Kind    string // one of the Bypass constants
+	Open    bool   // held now
+	Bytes   uint64 // sent, where that is counted; only of packet
 }
 
 // Port is the one that names the service: the local one of a flow that came in,

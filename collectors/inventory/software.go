@@ -7,15 +7,17 @@ import (
 )
 
 // Execution is one run of one program: a process id together with its start
-// time, because ids are used again. It is unique within one boot.
+// time, because ids are used again, and with the program's number in the process,
+// because a process may execute one after the other. It is unique within one boot.
 type Execution struct {
 	PID   int
 	Start uint64 // clock ticks after boot: field 22 of /proc/PID/stat, proc(5)
+	Image uint8  // programs that the process and its ancestors executed before, modulo 32; 0 where the kernel is not asked
 }
 
-// Compare orders executions by process id, then by start.
+// Compare orders executions by process id, then by start, then by program.
 func (e Execution) Compare(other Execution) int {
-	return cmp.Or(cmp.Compare(e.PID, other.PID), cmp.Compare(e.Start, other.Start))
+	return cmp.Or(cmp.Compare(e.PID, other.PID), cmp.Compare(e.Start, other.Start), cmp.Compare(e.Image, other.Image))
 }
 
 // String gives the id for people.
@@ -32,6 +34,7 @@ type Process struct {
 	ID         Execution
 	Parent     int // process id
 	Started    time.Time
+	Ended      time.Time // zero while it runs; one that has ended is listed once, and longer while flows are its own
 	Name       string   // the kernel's short name for it, at most 15 bytes
 	Executable string   // path in the process's own root; "" if it could not be read
 	File       FileID   // of the executable

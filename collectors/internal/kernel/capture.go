@@ -37,6 +37,7 @@ type Kernel struct {
 	reported map[flowsFlowKey]Volume // as the pins have it
 	late     []Flow                  // counted in the moment a row was dropped
 	reads    int
+	last     *Reading // that nobody has taken
 }
 
 // Open starts a capture, or takes over the one that is pinned. The error is
@@ -89,6 +90,10 @@ func (k *Kernel) start(spec *ebpf.CollectionSpec, dir string) (err error) {
 	}
 	if err != nil {
 		return err
+	}
+	keep := k.maps[flowsMapPrograms].MaxEntries() / 4
+	if err := k.maps[flowsMapSettings].Put(settingKeep, keep); err != nil {
+		return fmt.Errorf("bound ended executions: %w", err)
 	}
 	if k.ring, err = ringbuf.NewReader(k.maps[flowsMapEvents]); err != nil {
 		return fmt.Errorf("open ring: %w", err)

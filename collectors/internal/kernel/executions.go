@@ -27,12 +27,15 @@ const (
 	imageUnlinked  = 2
 )
 
-// executions reads those that run, and those that ended and have a row; these are
-// dropped once their rows are.
+// executions reads those that run, those that ended since the last reading, and
+// those that ended before and have flows.
 func (k *Kernel) executions(booted time.Time, owners map[uint64]bool) ([]Program, error) {
 	b := &k.buffers
 	if b.ids == nil {
 		b.ids, b.programs = make([]uint64, batch/8), make([]flowsProgram, batch/8)
+	}
+	if err := k.maps[flowsMapSettings].Put(settingKept, uint32(0)); err != nil {
+		return nil, fmt.Errorf("count ended executions: %w", err)
 	}
 	k.reads++
 	sweeps := k.reads%sweepEvery == 0
@@ -47,17 +50,14 @@ func (k *Kernel) executions(booted time.Time, owners map[uint64]bool) ([]Program
 		}
 		for i := range n {
 			row := &b.programs[i]
-			if row.Ended != 0 && !owners[b.ids[i]] {
-				if err := k.maps[flowsMapPrograms].Delete(b.ids[i]); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-					return nil, fmt.Errorf("drop ended execution: %w", err)
-				}
-				continue
-			}
 			p, err := k.programOf(b.ids[i], row, booted)
 			if err != nil {
 				return nil, err
 			}
 			all = append(all, p)
+			if err := k.dropEnded(b.ids[i], row, p.Ended, owners); err != nil {
+				return nil, err
+			}
 			if sweeps {
 				kept = append(kept, *row)
 			}
@@ -67,6 +67,18 @@ func (k *Kernel) executions(booted time.Time, owners map[uint64]bool) ([]Program
 		return all, k.sweep(referenced(kept))
 	}
 	return all, nil
+}
+
+// dropEnded lets go of an execution that was read, unless flows are its own. A
+// flow may have begun since they were read, so one that had any waits a while.
+func (k *Kernel) dropEnded(id uint64, row *flowsProgram, ended time.Time, owners map[uint64]bool) error {
+	if row.Ended == 0 || owners[id] || row.Marked != 0 && time.Since(ended) < 2*crowded {
+		return nil
+	}
+	if err := k.maps[flowsMapPrograms].Delete(id); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return fmt.Errorf("drop ended execution: %w", err)
+	}
+	return nil
 }
 
 func (k *Kernel) programOf(id uint64, row *flowsProgram, booted time.Time) (Program, error) {

@@ -113,11 +113,18 @@ func TestProgramsOfOneProcess(t *testing.T) {
 	}
 }
 
-// A storm of processes without flows leaves nothing behind.
-func TestEndedWithoutFlowsIsForgotten(t *testing.T) {
-	k := open(t, Options{})
-	before := read(t, k)
+// Processes without flows are listed once when they have ended; those of a storm
+// are counted.
+func TestEndedIsListedOnce(t *testing.T) {
 	const n = 50
+	for _, room := range []uint32{DefaultPrograms, 2 * n} {
+		t.Run(fmt.Sprint(room), func(t *testing.T) { listEnded(t, room, n) })
+	}
+}
+
+func listEnded(t *testing.T, room uint32, n int) {
+	k := open(t, Options{Programs: room})
+	before := read(t, k)
 	pids := make(map[int]bool)
 	for range n {
 		cmd := exec.CommandContext(t.Context(), "/bin/true")
@@ -126,14 +133,25 @@ func TestEndedWithoutFlowsIsForgotten(t *testing.T) {
 		}
 		pids[cmd.Process.Pid] = true
 	}
+	listed := func(r *Reading) int {
+		count := 0
+		for _, p := range r.Programs {
+			if pids[p.ID.PID] && strings.HasSuffix(p.Path, "/true") {
+				count++
+			}
+		}
+		return count
+	}
 	after := read(t, k)
-	if grown := after.Counts.Executions - before.Counts.Executions; grown < n {
+	if grown := after.Counts.Executions - before.Counts.Executions; grown < uint64(n) {
 		t.Errorf("%d executions, want %d", grown, n)
 	}
-	for _, p := range after.Programs {
-		if pids[p.ID.PID] && strings.HasSuffix(p.Path, "/true") {
-			t.Errorf("still there: %+v", p)
-		}
+	count, unlisted := listed(after), int(after.Counts.Unlisted)
+	if count+unlisted < n || room == DefaultPrograms && unlisted > 0 || room < DefaultPrograms && (count == 0 || unlisted == 0) {
+		t.Errorf("%d listed, %d too many, of %d", count, unlisted, n)
+	}
+	if again := listed(read(t, k)); again != 0 {
+		t.Errorf("%d listed again", again)
 	}
 }
 

@@ -149,13 +149,16 @@ type Counts struct {
 	Events       uint64 // events that the ring had no room for
 	Folded       uint64 // flows whose far end is not kept for want of room
 	Executions   uint64 // programs executed
+	Unlisted     uint64 // executions that ended and were too many to be kept until they were read
+	Begun        uint64 // flows that began; of a protocol other than TCP, rows
 	Unattributed uint64 // bytes that left an interface from no socket of IP: forwarded, AF_PACKET, TUN
 	Skipped      uint64 // runs of a tracepoint that the kernel skipped and nothing stands in for
 }
 
-// Lost is how many things are known to be missing.
+// Lost is how many updates of flows are known to be missing. Events are not among
+// them: what they tell of is in the tables.
 func (c *Counts) Lost() uint64 {
-	return c.Rows + c.Storage + c.Races + c.Headers + c.Programs + c.Images + c.Events + c.Skipped
+	return c.Rows + c.Storage + c.Races + c.Headers + c.Skipped
 }
 
 // Reading is everything at one moment. Owners of flows are among the programs, or
@@ -166,6 +169,7 @@ type Reading struct {
 	Programs []Program
 	Sockets  []Socket
 	Counts   Counts
+	Deaf     string // what the capture did not see of a flow that this process made for it to see; "" nothing
 }
 
 // Event is a flow that began towards an address that no zone holds.

@@ -22,6 +22,9 @@ func Unpin(string) error { return nil }
 // Read is never called.
 func (*Kernel) Read() (*Reading, error) { return nil, errors.ErrUnsupported }
 
+// Take is never called.
+func (*Kernel) Take() (*Reading, error) { return nil, errors.ErrUnsupported }
+
 // Flows is never called.
 func (*Kernel) Flows([]Flow) ([]Flow, error) { return nil, errors.ErrUnsupported }
 

@@ -34,18 +34,35 @@ type buffers struct {
 	programs []flowsProgram
 }
 
-// Read reads everything. Rows that nothing has used for long are dropped once
+// Take gives the reading that [Kernel.Read] made last, once, so that whoever asks
+// for flows has those whose owners another was told of; if there is none, it reads.
+func (k *Kernel) Take() (*Reading, error) {
+	k.mu.Lock()
+	last := k.last
+	k.last = nil
+	k.mu.Unlock()
+	if last != nil {
+		return last, nil
+	}
+	return k.Read()
+}
+
+// Read reads everything, and a flow of its own to see that it sees. Rows that nothing has used for long are dropped once
 // they were read, and so are executions that ended and have no row.
 func (k *Kernel) Read() (*Reading, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	sung, err := sing()
+	if err != nil {
+		return nil, err
+	}
 	booted, err := bootTime()
 	if err != nil {
 		return nil, err
 	}
 	var r Reading
 	owners := make(map[uint64]bool)
-	if r.Flows, err = k.flows(nil, booted, owners, true); err != nil {
+	if r.Flows, err = k.flows(nil, booted, owners, sung, true); err != nil {
 		return nil, err
 	}
 	if r.Frames, err = k.frames(booted, owners); err != nil {
@@ -61,6 +78,8 @@ func (k *Kernel) Read() (*Reading, error) {
 	if r.Counts, err = k.count(); err != nil {
 		return nil, err
 	}
+	r.Deaf = deaf(sung)
+	k.last = &r
 	return &r, nil
 }
 
@@ -73,17 +92,17 @@ func (k *Kernel) Flows(into []Flow) ([]Flow, error) {
 	if err != nil {
 		return into, err
 	}
-	return k.flows(into, booted, make(map[uint64]bool), false)
+	return k.flows(into, booted, make(map[uint64]bool), nil, false)
 }
 
 // flows reads both tables. Owners are added to owners. Where drop is set, idle
 // rows are dropped and what was read is noted for whoever opens the pins next.
-func (k *Kernel) flows(into []Flow, booted time.Time, owners map[uint64]bool, drop bool) ([]Flow, error) {
+func (k *Kernel) flows(into []Flow, booted time.Time, owners map[uint64]bool, sung []canary, drop bool) ([]Flow, error) {
 	if err := k.settle(); err != nil {
 		return into, err
 	}
 	into = append(into, k.late...)
-	var dead []flowsFlowKey
+	var dead, quiet []flowsFlowKey
 	if drop {
 		k.late = nil
 		if err := k.noteReported(); err != nil {
@@ -93,6 +112,10 @@ func (k *Kernel) flows(into []Flow, booted time.Time, owners map[uint64]bool, dr
 	n := 0
 	err := k.each(k.maps[flowsMapFlows], func(key *flowsFlowKey, row *flowsFlowRow) error {
 		n++
+		if hear(sung, key, row) {
+			quiet = append(quiet, *key)
+			return nil
+		}
 		f := flowOf(key, row, booted)
 		f.Earlier = k.earlier[*key]
 		if row.Generation != k.version {
@@ -113,6 +136,11 @@ func (k *Kernel) flows(into []Flow, booted time.Time, owners map[uint64]bool, dr
 	})
 	if err != nil {
 		return into, fmt.Errorf("read flows: %w", err)
+	}
+	for i := range quiet { // or they would fill the table
+		if err := k.maps[flowsMapFlows].Delete(&quiet[i]); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return into, fmt.Errorf("drop flow of the agent to itself: %w", err)
+		}
 	}
 	err = k.each(k.maps[flowsMapFolded], func(key *flowsFlowKey, row *flowsFlowRow) error {
 		f := flowOf(key, row, booted)
@@ -258,7 +286,7 @@ func (k *Kernel) count() (Counts, error) {
 	var c Counts
 	for i, to := range []*uint64{
 		&c.Rows, &c.Bytes, &c.Orphans, &c.Storage, &c.Races, &c.Headers,
-		&c.Programs, &c.Images, &c.Events, &c.Folded, &c.Executions, &c.Unattributed,
+		&c.Programs, &c.Images, &c.Events, &c.Folded, &c.Executions, &c.Unlisted, &c.Begun, &c.Unattributed,
 	} {
 		var each []uint64
 		if err := k.maps[flowsMapCounts].Lookup(uint32(i), &each); err != nil {

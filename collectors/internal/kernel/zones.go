@@ -15,6 +15,8 @@ import (
 const (
 	settingGeneration = uint32(iota)
 	settingOlder
+	settingKept
+	settingKeep
 )
 
 // SetZones replaces the prefixes by which addresses are told apart; the longest

@@ -181,16 +181,6 @@ struct {
 	__type(value, __u32);
 } listening SEC(".maps");
 
-enum { GENERATION, OLDER, SETTINGS };
-
-/* The generation of the zones, and how many sockets older than the capture the last walk met. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, SETTINGS);
-	__type(key, __u32);
-	__type(value, __u32);
-} settings SEC(".maps");
-
 char _license[] SEC("license") = "GPL";
 
 #define READ(x) (*(volatile typeof(x) *)&(x))
@@ -218,7 +208,7 @@ static __always_inline void map4(__u8 to[16], __be32 address)
 
 static __always_inline __u32 generation(void)
 {
-	__u32 key = GENERATION, *now = bpf_map_lookup_elem(&settings, &key);
+	__u32 *now = setting(GENERATION);
 
 	return now ? *now : 0;
 }
@@ -425,6 +415,7 @@ static __always_inline void advance(struct sock *sk, struct holder *h, __u64 to)
 	if (!row)
 		return;
 	if (STAGE(old) == FRESH) {
+		count(BEGUN_FLOWS, 1);
 		__sync_fetch_and_add(&row->connections, 1);
 		if (to == BEGUN)
 			__sync_fetch_and_add(&row->attempts, 1);
@@ -893,8 +884,10 @@ static __always_inline void datagram(struct __sk_buff *skb, int out)
 			count(LOST_BYTES, p.payload);
 			return;
 		}
-		if (!row->connections || fold) /* there is none to count: one a row */
+		if (!row->connections) { /* there is none to count: one a row */
+			count(BEGUN_FLOWS, 1);
 			row->connections = 1;
+		}
 	}
 	__sync_fetch_and_add(out ? &row->sent : &row->received, p.payload);
 }
@@ -1010,7 +1003,7 @@ int settle_live(struct bpf_iter__bpf_sk_storage_map *ctx)
 	if (!is_tcp(sk) || STAGE(READ(h->word)) == FRESH || STAGE(READ(h->word)) == ENDED)
 		return 0;
 	if (h->older) {
-		__u32 key = OLDER, *older = bpf_map_lookup_elem(&settings, &key);
+		__u32 *older = setting(OLDER);
 
 		if (older)
 			*older += 1;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR EUPL-1.2 */
 /*
  * Executions of programs: what each was, for as long as it runs, and longer if
- * flows are its own. Of one that ends unmarked the executable stays known, so
- * that a storm of short processes takes no room.
+ * flows are its own. One that ends without any is kept until it was read.
  */
 #pragma once
 
@@ -86,6 +85,44 @@ struct {
 	__type(key, __u32);
 	__type(value, struct scratch);
 } scratches SEC(".maps");
+
+enum { GENERATION, OLDER, ENDED_KEPT, KEEP, SETTINGS };
+
+/*
+ * The generation of the zones; how many sockets older than the capture the last
+ * walk met; how many ended executions were kept since the last reading, and how
+ * many may be.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SETTINGS);
+	__type(key, __u32);
+	__type(value, __u32);
+} settings SEC(".maps");
+
+static __always_inline __u32 *setting(__u32 which)
+{
+	return bpf_map_lookup_elem(&settings, &which);
+}
+
+/* One that ended is kept until it was read, but a storm of them is not. */
+static __always_inline void end(__u64 who)
+{
+	struct program *p = bpf_map_lookup_elem(&programs, &who);
+	__u32 *kept = setting(ENDED_KEPT), *keep = setting(KEEP);
+
+	if (!p || !kept || !keep)
+		return;
+	if (!p->marked) {
+		if (*kept >= *keep) {
+			bpf_map_delete_elem(&programs, &who);
+			count(UNLISTED, 1);
+			return;
+		}
+		__sync_fetch_and_add(kept, 1);
+	}
+	p->ended = bpf_ktime_get_boot_ns();
+}
 
 static __always_inline void mark(__u64 who)
 {
@@ -224,21 +261,31 @@ static __always_inline struct scratch *scratch(__u32 which)
 	return bpf_map_lookup_elem(&scratches, &which);
 }
 
+/*
+ * What a process was before it executed another program. Between fork and exec it
+ * is a copy of its parent, which nobody asks for unless it left something.
+ */
+static __always_inline void end_image(__u64 who)
+{
+	struct program *p = bpf_map_lookup_elem(&programs, &who);
+
+	if (p && p->marked)
+		p->ended = bpf_ktime_get_boot_ns();
+	else
+		bpf_map_delete_elem(&programs, &who);
+}
+
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(on_exec, struct task_struct *task, int old, struct linux_binprm *binary)
 {
 	struct scratch *s = scratch(SCRATCH_EXEC);
-	__u64 who = execution(task), before = earlier(who);
-	struct program *former, *p;
+	__u64 who = execution(task);
+	struct program *p;
 	struct image *image;
 	unsigned long arguments;
 
 	count(EXECUTIONS, 1);
-	former = bpf_map_lookup_elem(&programs, &before);
-	if (former && former->marked)
-		former->ended = bpf_ktime_get_boot_ns();
-	else
-		bpf_map_delete_elem(&programs, &before);
+	end_image(earlier(who));
 	if (!s)
 		return 0;
 	p = &s->program;
@@ -293,19 +340,8 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(on_exit, struct task_struct *task)
 {
-	struct program *p;
-	__u64 who;
-
-	if (BPF_CORE_READ(task, signal, live.counter) > 0)
-		return 0; /* a thread of many */
-	who = execution(task);
-	p = bpf_map_lookup_elem(&programs, &who);
-	if (!p)
-		return 0;
-	if (p->marked)
-		p->ended = bpf_ktime_get_boot_ns();
-	else
-		bpf_map_delete_elem(&programs, &who);
+	if (BPF_CORE_READ(task, signal, live.counter) <= 0) /* else a thread of many */
+		end(execution(task));
 	return 0;
 }
 

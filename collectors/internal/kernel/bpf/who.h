@@ -24,6 +24,8 @@ enum count {
 	LOST_EVENTS,	/* events that the ring had no room for */
 	FOLDED,		/* flows whose far end is not kept, for want of room */
 	EXECUTIONS,	/* programs executed */
+	UNLISTED,	/* executions that ended and were too many to be kept until they are read */
+	BEGUN_FLOWS,	/* flows that began */
 	UNATTRIBUTED,	/* bytes that left an interface from no socket of IP */
 	COUNTS
 };

@@ -1,0 +1,31 @@
+package kernel
+
+import (
+	"os"
+	"testing"
+)
+
+// The capture is not believed: each reading makes flows that it must have seen.
+func TestCanary(t *testing.T) {
+	k := open(t, Options{})
+	for range 3 {
+		r := read(t, k)
+		if r.Deaf != "" {
+			t.Error(r.Deaf)
+		}
+		for _, f := range r.Flows {
+			if f.Owner.PID == os.Getpid() {
+				t.Errorf("the canary is listed: %+v", f)
+			}
+		}
+	}
+	for _, hook := range []string{flowsProgOnSockops, flowsProgOnState, flowsProgOnEgress} {
+		if err := k.links[hook].Close(); err != nil {
+			t.Fatal(err)
+		}
+		if r := read(t, k); (r.Deaf != "") != (hook != flowsProgOnSockops) {
+			t.Errorf("without %s: %q", hook, r.Deaf)
+		}
+		delete(k.links, hook)
+	}
+}
