@@ -10,6 +10,7 @@ package collectors
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"cityward/collectors/flow"
 	"cityward/collectors/geo"
 	"cityward/collectors/internal/host"
+	"cityward/collectors/internal/kernel"
 	"cityward/collectors/inventory"
 	"cityward/collectors/machine"
 	"cityward/collectors/process"
@@ -55,18 +57,20 @@ type Spec struct {
 type Machine struct {
 	Host   *host.Host
 	Config *configs.Config
+
+	kernel *kernel.Kernel // the one capture in the kernel, or why there is none
 }
 
 // All is the catalogue.
 func All() []Spec {
 	return []Spec{
 		{"machine", []string{inventory.KindMachine}, func(m *Machine) Collector { return machine.New(m.Host, m.Config) }},
-		{"process", []string{inventory.KindProcesses}, func(m *Machine) Collector { return process.New(m.Host, m.Config) }},
+		{"process", []string{inventory.KindProcesses}, func(m *Machine) Collector { return process.New(m.Host, m.Config, m.kernel) }},
 		{"engine", []string{inventory.KindEngines}, func(m *Machine) Collector { return engine.New(m.Host, m.Config) }},
 		{"storage", []string{inventory.KindStorage}, func(m *Machine) Collector { return storage.New(m.Host, m.Config) }},
 		{"access", []string{inventory.KindAccess}, func(m *Machine) Collector { return access.New(m.Host, m.Config) }},
 		{"dpkg", []string{inventory.KindComponents, inventory.KindLicences}, func(m *Machine) Collector { return dpkg.New(m.Host) }},
-		{"flow", []string{inventory.KindFlows, inventory.KindListeners}, func(m *Machine) Collector { return flow.New(m.Host, m.Config) }},
+		{"flow", []string{inventory.KindFlows, inventory.KindListeners}, func(m *Machine) Collector { return flow.New(m.Host, m.Config, m.kernel) }},
 		{"custody", []string{inventory.KindHoldings}, func(m *Machine) Collector { return custody.New(m.Host, m.Config) }},
 		{"geo", []string{inventory.KindPlaces}, func(m *Machine) Collector { return geo.New(m.Host, m.Config) }},
 	}
@@ -90,7 +94,10 @@ func (e Entry) Configure(cfg *configs.Config) {
 // Set is the collectors of one machine.
 type Set struct {
 	host    *host.Host // nil for a set that Of made
+	kernel  *kernel.Kernel
 	entries []Entry
+
+	unpinned error
 }
 
 // Build opens the machine whose files lie below root and makes the collectors
@@ -100,13 +107,48 @@ func Build(catalogue []Spec, root string, cfg *configs.Config, now func() time.T
 	if err != nil {
 		return nil, err
 	}
-	set := &Set{host: h}
 	m := &Machine{Host: h, Config: cfg}
+	m.kernel = capture(h, cfg.Capture)
+	set := &Set{host: h, kernel: m.kernel}
+	if err := m.kernel.Err(); errors.Is(err, kernel.ErrPins) {
+		set.unpinned = err
+		unpinned := cfg.Capture
+		unpinned.Pins = ""
+		m.kernel = capture(h, unpinned)
+		set.kernel = m.kernel
+	}
 	for _, spec := range catalogue {
 		set.entries = append(set.entries, Entry{spec.Name, spec.Kinds, spec.New(m)})
 	}
 	return set, nil
 }
+
+// capture opens the capture in the kernel, or says why there is none.
+func capture(h *host.Host, cfg configs.Capture) *kernel.Kernel {
+	if !h.Live() {
+		return kernel.Refused(errors.New("another machine's file tree has no kernel"))
+	}
+	if cfg.Tier != "auto" && cfg.Tier != inventory.TierBPF {
+		return kernel.Refused(fmt.Errorf("capture.tier is %s", cfg.Tier))
+	}
+	k, err := kernel.Open(kernel.Options{Flows: uint32(cfg.Flows), Programs: uint32(cfg.Programs), Pins: cfg.Pins})
+	if err != nil {
+		return kernel.Refused(err)
+	}
+	return k
+}
+
+// Unpin ends a capture that outlives the daemon and removes what pins it.
+func Unpin(cfg *configs.Config) error {
+	if cfg.Capture.Pins == "" {
+		return nil
+	}
+	return kernel.Unpin(cfg.Capture.Pins)
+}
+
+// Unpinned says why the capture in the kernel ends with this process, although the
+// configuration wants it to go on; nil if it does.
+func (s *Set) Unpinned() error { return s.unpinned }
 
 // Of makes a set of collectors that exist already.
 func Of(entries ...Entry) *Set { return &Set{entries: entries} }
@@ -122,9 +164,12 @@ func (s *Set) Close() error {
 			errs = append(errs, c.Close())
 		}
 	}
+	if s.kernel != nil {
+		errs = append(errs, s.kernel.Close())
+	}
 	if s.host != nil {
 		errs = append(errs, s.host.Close())
 	}
-	s.entries, s.host = nil, nil
+	s.entries, s.kernel, s.host = nil, nil, nil
 	return errors.Join(errs...)
 }

@@ -79,7 +79,9 @@ func (p *program) look(ctx context.Context, catalogue []checks.Check, watch time
 	if err != nil {
 		return nil, err
 	}
-	set, err := collectors.Build(collectors.All(), p.root, cfg, time.Now)
+	once := *cfg
+	once.Capture.Pins = "" // those are the daemon's
+	set, err := collectors.Build(collectors.All(), p.root, &once, time.Now)
 	if err != nil {
 		return nil, usage(err)
 	}

@@ -102,6 +102,9 @@ func (p *program) serve(ctx context.Context, load func() (*configs.Config, error
 		return usage(err)
 	}
 	defer set.Close()
+	if err := set.Unpinned(); err != nil {
+		log.Warn("capture in the kernel ends with the daemon", "err", err)
+	}
 
 	reload := make(chan struct{}, 1)
 	askReload := func() {

@@ -81,7 +81,7 @@ func BenchmarkSockets(b *testing.B) {
 				}
 			}
 			b.Run("quiet", func(b *testing.B) {
-				c := New(h, polling())
+				c := New(h, polling(), nil)
 				round(c)
 				for b.Loop() {
 					round(c)
@@ -89,7 +89,7 @@ func BenchmarkSockets(b *testing.B) {
 			})
 			b.Run("cold", func(b *testing.B) {
 				for b.Loop() {
-					round(New(h, polling()))
+					round(New(h, polling(), nil))
 				}
 			})
 			b.Run("gopsutil", func(b *testing.B) {

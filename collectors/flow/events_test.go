@@ -19,7 +19,7 @@ import (
 func eventful(t *testing.T) *Collector {
 	t.Helper()
 	needRoot(t)
-	c := New(liveHost(t), watching(inventory.TierEvents))
+	c := New(liveHost(t), watching(inventory.TierEvents), nil)
 	t.Cleanup(func() {
 		if err := c.Close(); err != nil {
 			t.Error(err)

@@ -2,7 +2,8 @@
 // network namespace, with the programs that hold them.
 //
 // It does so in one of several ways, the best that the machine permits; see
-// tiers. In the lower ones the kernel lists its sockets over netlink, see
+// tiers. In the best the kernel counts every flow for the program that owns it,
+// see package kernel, and lists the sockets of all processes. In the lower ones the kernel lists its sockets over netlink, see
 // sock_diag(7), which is several times faster than /proc/net and counts the
 // bytes of TCP; /proc/PID/net serves where a namespace may not be entered.
 // Sockets are looked at once in a round. Tier poll sees nothing else; tier events
@@ -24,11 +25,14 @@ package flow
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
+	"net/netip"
 	"slices"
 	"sync"
 
 	"cityward/collectors/internal/host"
+	"cityward/collectors/internal/kernel"
 	"cityward/collectors/inventory"
 	"cityward/configs"
 )
@@ -47,18 +51,24 @@ type Collector struct {
 }
 
 // New returns a collector of the connections of h, and begins to listen to what
-// the kernel tells. Zones follow the policy.
-func New(h *host.Host, cfg *configs.Config) *Collector {
+// the kernel tells: by k, or by something less where that was refused. Zones follow
+// the policy.
+func New(h *host.Host, cfg *configs.Config, k *kernel.Kernel) *Collector {
 	c := &Collector{host: h, policy: &cfg.Policy}
 	if h.Live() {
-		c.source, c.declined, c.err = choose(cfg.Capture.Tier, tiers(), &surroundings{host: h, zone: c.zone})
+		c.source, c.declined, c.err = choose(cfg.Capture.Tier, tiers(k), &surroundings{host: h, zone: c.zone, city: c.city})
 	}
 	return c
 }
 
 // Configure takes a new policy. All flows are judged by it, those known already
 // too. The source stays: it would lose what it counted.
-func (c *Collector) Configure(cfg *configs.Config) { c.policy = &cfg.Policy }
+func (c *Collector) Configure(cfg *configs.Config) {
+	c.policy = &cfg.Policy
+	if s, heeds := c.source.(configurer); heeds {
+		s.configure()
+	}
+}
 
 // Close ends what listens. A Collect that never came back keeps it.
 func (c *Collector) Close() error {
@@ -112,6 +122,8 @@ func tell(facts *inventory.Facts, declined string) {
 	}
 }
 
+func (c *Collector) city() []netip.Prefix { return c.policy.City.Networks }
+
 // zone judges the remote address of a flow.
 func (c *Collector) zone(f *inventory.Flow, own bool) inventory.Zone {
 	switch {
@@ -133,6 +145,15 @@ func everything() []string {
 
 // gaps collects what could not be seen, one gap for each reason.
 type gaps struct{ list []inventory.Gap }
+
+// reasons are those of all gaps.
+func (g *gaps) reasons() []string {
+	var all []string
+	for i := range g.list {
+		all = append(all, fmt.Sprintf("%d %s: %s", g.list[i].Lost, g.list[i].Subject, g.list[i].Reason))
+	}
+	return all
+}
 
 func (g *gaps) add(subject, reason string, lost int, kinds ...string) {
 	for _, kind := range kinds {

@@ -43,7 +43,7 @@ func TestTCPBytesAreExact(t *testing.T) {
 			server.do("send 789")
 			client.do("receive 789")
 
-			c := New(liveHost(t), polling())
+			c := New(liveHost(t), polling(), nil)
 			check := func(step string, open int, sent, received uint64) {
 				t.Helper()
 				flows := flowsIn(collect(t, c), server.ns)
@@ -87,7 +87,7 @@ func TestUDP(t *testing.T) {
 			local := netip.MustParseAddrPort(server.do("bind %s %s", network, address))
 			client.do("connect %s %s", network, local)
 			client.do("send 100")
-			facts := collect(t, New(liveHost(t), polling()))
+			facts := collect(t, New(liveHost(t), polling(), nil))
 			flows := flowsIn(facts, server.ns)
 			if len(flows) != 1 || flows[0].Process != client.id || flows[0].Direction != inventory.Out || flows[0].Remote != local || flows[0].Protocol != "udp" || flows[0].Open != 1 {
 				t.Errorf("got %+v", flows)
@@ -106,7 +106,7 @@ func TestListenersOfEveryNamespace(t *testing.T) {
 		{Process: a.id, NetNS: a.ns, Protocol: "tcp", Local: netip.MustParseAddrPort(a.do("listen tcp4 0.0.0.0:0"))},
 		{Process: b.id, NetNS: b.ns, Protocol: "tcp", Local: netip.MustParseAddrPort(b.do("listen tcp6 [::]:0"))},
 	}
-	facts := collect(t, New(liveHost(t), polling()))
+	facts := collect(t, New(liveHost(t), polling(), nil))
 	for _, want := range wants {
 		if !slices.Contains(facts.Listeners, want) {
 			t.Errorf("%+v is not among %+v", want, facts.Listeners)
@@ -131,7 +131,7 @@ func TestZones(t *testing.T) {
 		City:      configs.City{Networks: []netip.Prefix{netip.MustParsePrefix("10.77.0.0/24")}},
 		Transfers: []configs.Transfer{{Direction: "out", Networks: []netip.Prefix{netip.MustParsePrefix("2001:db8::1/128")}, Ports: []uint16{port}, Expires: expires}},
 	}}
-	facts := collect(t, New(liveHost(t), cfg))
+	facts := collect(t, New(liveHost(t), cfg, nil))
 	got := map[string]inventory.Zone{}
 	for _, f := range facts.Flows {
 		if f.NetNS == client.ns || f.NetNS == server.ns {
@@ -152,7 +152,7 @@ func TestAttempt(t *testing.T) {
 	wire(a, b, "198.51.100.1/24", "198.51.100.2/24")
 	a.ip("neigh add 198.51.100.77 lladdr 02:00:00:00:00:77 dev cable") // swallows what is sent
 	a.do("attempt tcp 198.51.100.77:443")
-	flows := flowsIn(collect(t, New(liveHost(t), polling())), a.ns)
+	flows := flowsIn(collect(t, New(liveHost(t), polling(), nil)), a.ns)
 	if len(flows) != 1 || flows[0].Process != a.id || flows[0].Attempts != 1 || flows[0].Connections != 1 || flows[0].Open != 0 || flows[0].Direction != inventory.Out {
 		t.Errorf("got %+v", flows)
 	}
@@ -163,7 +163,7 @@ func TestWaitingForAccept(t *testing.T) {
 	client := newPuppet(t, server)
 	client.do("connect tcp %s", server.do("listen tcp4 127.0.0.1:0"))
 	client.do("send 70")
-	flows := flowsIn(collect(t, New(liveHost(t), polling())), server.ns)
+	flows := flowsIn(collect(t, New(liveHost(t), polling(), nil)), server.ns)
 	for _, f := range flows {
 		if f.Direction == inventory.In && (f.Process != server.id || f.Received != 70) {
 			t.Errorf("got %+v", f)
@@ -181,7 +181,7 @@ func TestEndedBeforeItWasSeen(t *testing.T) {
 	server.do("accept")
 	client.do("close")
 	server.do("close")
-	facts := collect(t, New(liveHost(t), polling()))
+	facts := collect(t, New(liveHost(t), polling(), nil))
 	flows := flowsIn(facts, server.ns)
 	if len(flows) != 1 || flows[0].Process != (inventory.Execution{}) || flows[0].Direction != inventory.Out || flows[0].Open != 0 || facts.Captures[0].Orphans == 0 {
 		t.Errorf("got %+v, %+v", flows, facts.Captures)
@@ -207,7 +207,7 @@ func TestPassedDescriptor(t *testing.T) {
 	if _, err := mine.Write(make([]byte, 500)); err != nil {
 		t.Fatal(err)
 	}
-	c := New(liveHost(t), polling())
+	c := New(liveHost(t), polling(), nil)
 	outward := func() map[int]inventory.Flow {
 		found := make(map[int]inventory.Flow)
 		for _, f := range collect(t, c).Flows {
@@ -253,7 +253,7 @@ func TestYoungestHolder(t *testing.T) {
 	defer file.Close()
 	worker := newPuppet(t, &puppet{id: inventory.Execution{PID: os.Getpid()}}, file)
 	local := netip.MustParseAddrPort(l.Addr().String())
-	for _, x := range collect(t, New(liveHost(t), polling())).Listeners {
+	for _, x := range collect(t, New(liveHost(t), polling(), nil)).Listeners {
 		if x.Local == local && x.Process != worker.id {
 			t.Errorf("got %+v, want %v", x, worker.id)
 		}
@@ -272,7 +272,7 @@ func TestLocalConnections(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := liveHost(t)
-	c := New(h, polling())
+	c := New(h, polling(), nil)
 	check := func(step string, c *Collector) {
 		t.Helper()
 		facts := collect(t, c)
@@ -294,7 +294,7 @@ func TestLocalConnections(t *testing.T) {
 	check("before accept", c)
 	server.do("accept")
 	check("accepted", c)
-	check("by a new agent", New(h, polling()))
+	check("by a new agent", New(h, polling(), nil))
 }
 
 func TestAbstractName(t *testing.T) {
@@ -304,7 +304,7 @@ func TestAbstractName(t *testing.T) {
 	client.do("connect unix %s", name)
 	server.do("accept")
 	want := inventory.LocalConnection{Process: client.id, Peer: server.id, Path: name}
-	if facts := collect(t, New(liveHost(t), polling())); !slices.Contains(facts.Locals, want) {
+	if facts := collect(t, New(liveHost(t), polling(), nil)); !slices.Contains(facts.Locals, want) {
 		t.Errorf("%+v is not among %+v", want, facts.Locals)
 	}
 }
@@ -388,7 +388,7 @@ func TestMountedNamespace(t *testing.T) {
 	if i < 0 || !slices.Equal(spaces[i].paths, []string{path}) {
 		t.Fatalf("%d is not among %+v", keeper.ns, spaces)
 	}
-	facts, err := New(h, polling()).Collect(t.Context(), &inventory.Facts{})
+	facts, err := New(h, polling(), nil).Collect(t.Context(), &inventory.Facts{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -400,7 +400,7 @@ func TestMountedNamespace(t *testing.T) {
 func TestThreadsStayAtHome(t *testing.T) {
 	p := newPuppet(t, nil)
 	h := liveHost(t)
-	c := New(h, polling())
+	c := New(h, polling(), nil)
 	for range 50 {
 		collect(t, c)
 	}
@@ -442,7 +442,7 @@ func TestTwiceTheSame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := New(h, polling())
+	c := New(h, polling(), nil)
 	collect(t, c)
 	before := runtime.NumGoroutine()
 	first, second := collect(t, c), collect(t, c)
@@ -460,7 +460,7 @@ func TestTwiceTheSame(t *testing.T) {
 func TestCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	c := New(liveHost(t), polling())
+	c := New(liveHost(t), polling(), nil)
 	if _, err := c.Collect(ctx, &inventory.Facts{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
@@ -484,14 +484,14 @@ func TestAnotherRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer h.Close()
-	facts, err := New(h, polling()).Collect(t.Context(), &inventory.Facts{})
+	facts, err := New(h, polling(), nil).Collect(t.Context(), &inventory.Facts{})
 	if err != nil || hasGap(facts, inventory.KindFlows, "running kernel") == nil || hasGap(facts, inventory.KindListeners, "running kernel") == nil {
 		t.Errorf("got %+v, %v", facts, err)
 	}
 }
 
 func TestSamplingIsAlwaysAGap(t *testing.T) {
-	facts := collect(t, New(liveHost(t), polling()))
+	facts := collect(t, New(liveHost(t), polling(), nil))
 	if hasGap(facts, inventory.KindFlows, "sampled") == nil || hasGap(facts, inventory.KindListeners, "sampled") != nil {
 		t.Errorf("got %+v", facts.Gaps)
 	}

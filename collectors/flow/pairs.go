@@ -48,6 +48,10 @@ func (p *pairs) connections(holder func(inode uint64) inventory.Execution) []inv
 	for _, p := range p.all {
 		all = append(all, inventory.LocalConnection{Process: holder(p.from), Peer: holder(p.to), Path: p.name, File: p.file})
 	}
+	return sortedLocals(all)
+}
+
+func sortedLocals(all []inventory.LocalConnection) []inventory.LocalConnection {
 	slices.SortFunc(all, func(a, b inventory.LocalConnection) int {
 		return cmp.Or(a.Process.Compare(b.Process), cmp.Compare(a.Path, b.Path), a.Peer.Compare(b.Peer),
 			cmp.Compare(a.File.Device, b.File.Device), cmp.Compare(a.File.Inode, b.File.Inode))

@@ -229,11 +229,17 @@ func listenersOf(views []view, holder func(inode uint64) inventory.Execution) []
 			}
 		}
 	}
+	return sortedListeners(all)
+}
+
+// sortedListeners gives each once: with SO_REUSEPORT one program may listen many
+// times.
+func sortedListeners(all []inventory.Listener) []inventory.Listener {
 	slices.SortFunc(all, func(a, b inventory.Listener) int {
 		return cmp.Or(cmp.Compare(a.NetNS, b.NetNS), cmp.Compare(a.Protocol, b.Protocol), a.Local.Compare(b.Local),
 			cmp.Compare(a.Path, b.Path), a.Process.Compare(b.Process))
 	})
-	return slices.Compact(all) // SO_REUSEPORT: one program may listen many times
+	return slices.Compact(all)
 }
 
 // wanted gathers the inodes whose holders matter.

@@ -54,7 +54,7 @@ func report() error {
 	if err != nil {
 		return err
 	}
-	facts, err := New(h, polling()).Collect(context.Background(), &inventory.Facts{Processes: processes})
+	facts, err := New(h, polling(), nil).Collect(context.Background(), &inventory.Facts{Processes: processes})
 	if err != nil {
 		return err
 	}

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
 	"cityward/collectors/internal/host"
+	"cityward/collectors/internal/kernel"
 	"cityward/collectors/inventory"
 )
 
@@ -22,10 +24,14 @@ type source interface {
 	close() error
 }
 
+// configurer is a source that heeds the policy.
+type configurer interface{ configure() }
+
 // surroundings is what a source works with.
 type surroundings struct {
 	host *host.Host
 	zone func(f *inventory.Flow, own bool) inventory.Zone // by the policy in force; own: the remote address is this machine's
+	city func() []netip.Prefix                            // its networks, by the policy in force
 }
 
 // tier is one way of seeing flows.
@@ -36,8 +42,9 @@ type tier struct {
 
 // tiers lists them in the order in which they are tried. What cannot be opened
 // here gives an error that says why, for people.
-func tiers() []tier {
+func tiers(k *kernel.Kernel) []tier {
 	return []tier{
+		{inventory.TierBPF, openTraced(k)},
 		{inventory.TierEvents, openEvents},
 		{inventory.TierPoll, openPoll},
 		{inventory.TierGopsutil, openGopsutil},

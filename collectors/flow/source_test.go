@@ -66,7 +66,7 @@ func TestEachTierIsHonest(t *testing.T) {
 	needRoot(t)
 	for _, name := range []string{inventory.TierEvents, inventory.TierPoll, inventory.TierGopsutil} {
 		t.Run(name, func(t *testing.T) {
-			c := New(liveHost(t), watching(name))
+			c := New(liveHost(t), watching(name), nil)
 			defer func() {
 				if err := errors.Join(c.Close(), c.Close()); err != nil {
 					t.Error(err)
@@ -90,7 +90,7 @@ func TestEachTierIsHonest(t *testing.T) {
 }
 
 func TestNoSource(t *testing.T) {
-	c := New(liveHost(t), polling())
+	c := New(liveHost(t), polling(), nil)
 	c.source, c.err = nil, errors.New("open a capture of flows: bpf: denied")
 	if _, err := c.Collect(t.Context(), &inventory.Facts{}); err == nil || !strings.Contains(err.Error(), "bpf: denied") {
 		t.Errorf("got %v", err)
@@ -130,7 +130,7 @@ func TestGopsutil(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer other.Close()
-	facts := collect(t, New(liveHost(t), watching(inventory.TierGopsutil)))
+	facts := collect(t, New(liveHost(t), watching(inventory.TierGopsutil), nil))
 	local := netip.MustParseAddrPort(l.Addr().String())
 	if !slices.ContainsFunc(facts.Listeners, func(x inventory.Listener) bool { return x.Local == local && x.Process.PID == os.Getpid() }) {
 		t.Errorf("%v is not among %+v", local, facts.Listeners)

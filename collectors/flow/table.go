@@ -2,6 +2,7 @@ package flow
 
 import (
 	"cmp"
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -205,8 +206,14 @@ func protocolName(protocol uint8) string {
 		return "udp"
 	case unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6:
 		return "icmp"
+	case unix.IPPROTO_UDPLITE:
+		return "udplite"
+	case unix.IPPROTO_SCTP:
+		return "sctp"
+	case unix.IPPROTO_IGMP:
+		return "igmp"
 	}
-	return "other"
+	return fmt.Sprintf("ip:%d", protocol) // a raw socket's
 }
 
 // count adds what the socket carried since the last round.

@@ -208,7 +208,7 @@ func TestZoneOfOwnAddresses(t *testing.T) {
 // A city that gives up a network has flows beyond it from the next round on.
 func TestReloadJudgesKnownFlowsAnew(t *testing.T) {
 	cfg := &configs.Config{Capture: configs.Capture{Tier: inventory.TierPoll}, Policy: configs.Policy{City: configs.City{Networks: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}}}}
-	c := New(openHost(t), cfg)
+	c := New(openHost(t), cfg, nil)
 	views := []view{{id: 5, sockets: []socket{tcp(stateEstablished, 0, 1, "10.77.0.1:40000", "203.0.113.7:443", 1, 1)}}}
 	zone := func() inventory.Zone { return c.source.(*poll).flows(views, nil, beside{}, new(gaps))[0].Zone }
 	if got := zone(); got != inventory.City {

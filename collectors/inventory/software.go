@@ -35,21 +35,21 @@ type Process struct {
 	Parent     int // process id
 	Started    time.Time
 	Ended      time.Time // zero while it runs; one that has ended is listed once, and longer while flows are its own
-	Name       string   // the kernel's short name for it, at most 15 bytes
-	Executable string   // path in the process's own root; "" if it could not be read
-	File       FileID   // of the executable
-	Deleted    bool     // the executable's file was removed or replaced after the start
-	Memory     bool     // it runs from memory (memfd), from no file
-	Foreign    bool     // Executable is its own word: in its user namespace it may mount what it likes, and this machine has another file there
-	Arguments  []string `json:"-"` // bounded; may hold secrets, so never shown
-	UID        int      // effective; -1 unknown
-	User       string   // its name, or the number where there is none
-	Group      string   // likewise, of the effective group
-	Groups     []string // supplementary groups
-	Unit       string   // systemd unit, from the control group
-	Container  string   // container id, from the control group
-	Kernel     bool     // a thread of the kernel: it has no executable
-	MountNS    uint64   // inode of each namespace; 0 unknown
+	Name       string    // the kernel's short name for it, at most 15 bytes
+	Executable string    // path in the process's own root; "" if it could not be read
+	File       FileID    // of the executable
+	Deleted    bool      // the executable's file was removed or replaced after the start
+	Memory     bool      // it runs from memory (memfd), from no file
+	Foreign    bool      // Executable is its own word: in its user namespace it may mount what it likes, and this machine has another file there
+	Arguments  []string  `json:"-"` // bounded; may hold secrets, so never shown
+	UID        int       // effective; -1 unknown
+	User       string    // its name, or the number where there is none
+	Group      string    // likewise, of the effective group
+	Groups     []string  // supplementary groups
+	Unit       string    // systemd unit, from the control group
+	Container  string    // container id, from the control group
+	Kernel     bool      // a thread of the kernel: it has no executable
+	MountNS    uint64    // inode of each namespace; 0 unknown
 	NetNS      uint64
 	PIDNS      uint64
 	UserNS     uint64

@@ -109,7 +109,7 @@ func collectChild(proc string, uid int) {
 		if err != nil {
 			return err
 		}
-		facts, err := New(h, polling()).Collect(context.Background(), nil)
+		facts, err := New(h, polling(), nil).Collect(context.Background(), nil)
 		if err != nil {
 			return err
 		}
@@ -134,7 +134,7 @@ func live(t testing.TB) *Collector {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return New(h, polling())
+	return New(h, polling(), nil)
 }
 
 func collect(t testing.TB, c *Collector) inventory.Facts {
@@ -441,7 +441,7 @@ func TestAnotherRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer h.Close()
-	facts := collect(t, New(h, polling()))
+	facts := collect(t, New(h, polling(), nil))
 	if len(facts.Gaps) != 1 || facts.Gaps[0].Kind != inventory.KindProcesses || len(facts.Processes) != 0 {
 		t.Errorf("got %+v", facts)
 	}

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"cityward/collectors/internal/host"
+	"cityward/collectors/internal/kernel"
 	"cityward/collectors/inventory"
 	"cityward/configs"
 )
@@ -58,8 +59,8 @@ type image struct {
 }
 
 // New returns a collector of the processes of h, and begins to watch for programs
-// that start.
-func New(h *host.Host, cfg *configs.Config) *Collector {
+// that start: by k, or by something less where that was refused.
+func New(h *host.Host, cfg *configs.Config, k *kernel.Kernel) *Collector {
 	c := &Collector{
 		host:   h,
 		users:  names{path: "/etc/passwd"},
@@ -69,7 +70,7 @@ func New(h *host.Host, cfg *configs.Config) *Collector {
 	if !h.Live() { // another machine's tree tells nothing of its own accord
 		best = inventory.TierPoll
 	}
-	c.tier, c.watch, c.err = choose(best, tiers(), h)
+	c.tier, c.watch, c.err = choose(best, tiers(k), h)
 	return c
 }
 
@@ -94,6 +95,7 @@ func (c *Collector) list(ctx context.Context) (inventory.Facts, error) {
 	case len(pids) == 0:
 		return inventory.Facts{}, errors.New("list processes: /proc is empty")
 	}
+	began := time.Now()
 	r := round{Collector: c, images: make(map[inventory.Execution]image, len(pids))}
 	if r.proc, err = c.host.OpenProc(); err != nil {
 		return inventory.Facts{}, fmt.Errorf("list processes: %w", err)
@@ -116,6 +118,14 @@ func (c *Collector) list(ctx context.Context) (inventory.Facts, error) {
 		}
 		if p, ok := r.read(pid); ok {
 			facts.Processes = append(facts.Processes, p)
+		}
+	}
+	if f, follows := c.watch.(follower); follows {
+		if err := f.follow(&r, began, &facts); err != nil {
+			facts.Gaps = append(facts.Gaps, gap("programs that ended", err.Error(), 0))
+		}
+		if missed := f.missed(); missed != "" {
+			facts.Gaps = append(facts.Gaps, gap("programs that started", missed, 0))
 		}
 	}
 	if c.host.Live() {

@@ -40,12 +40,12 @@ func (s *starts) note(e netlink.ProcessEvent) {
 	}
 }
 
-func (s *starts) counts() counts {
+func (s *starts) totals() totals {
 	lost := s.stream.Losses()
 	if s.stream.Err() != nil {
 		lost++ // and all that follows
 	}
-	return counts{events: s.events.Load(), lost: lost, orphans: s.orphans.Load()}
+	return totals{events: s.events.Load(), lost: lost, orphans: s.orphans.Load()}
 }
 
 func (s *starts) Close() error {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"cityward/collectors/internal/host"
+	"cityward/collectors/internal/kernel"
 	"cityward/collectors/inventory"
 )
 
@@ -18,19 +20,32 @@ type tier struct {
 
 // watch sees programs start between the rounds.
 type watch interface {
-	// counts gives the totals since it was opened.
-	counts() counts
+	// totals are those since it was opened.
+	totals() totals
 	Close() error
 }
 
-// counts are of programs that started.
-type counts struct{ events, lost, orphans uint64 }
+// follower is a watch that knows more of processes than /proc shows.
+type follower interface {
+	// follow completes facts, which were read from /proc since began.
+	follow(r *round, began time.Time, facts *inventory.Facts) error
+	// missed says what is missing; "" nothing.
+	missed() string
+}
+
+// totals are of programs that started.
+type totals struct{ events, lost, orphans uint64 }
 
 // tiers lists them in the order in which they are tried. A nil watch means that
 // nothing is seen between the rounds.
-func tiers() []tier {
+func tiers(k *kernel.Kernel) []tier {
 	none := func(*host.Host) (watch, error) { return nil, nil } //nolint:nilnil // no watch is an answer
 	return []tier{
+		{
+			inventory.TierBPF, "", func(h *host.Host) (watch, error) {
+				return &traced{kernel: k, opened: h.Now()}, k.Err()
+			},
+		},
 		{
 			inventory.TierEvents, "told of every program that starts: one that ends before it is looked at is counted, but neither named nor listed", openStarts,
 		},
@@ -71,8 +86,12 @@ func choose(best string, all []tier, h *host.Host) (tier, watch, error) {
 // capture says how programs that start are watched.
 func (c *Collector) capture() inventory.Capture {
 	capture := inventory.Capture{Name: inventory.CaptureProcesses, Tier: c.tier.name, Reason: c.tier.reason, Events: c.events}
+	if f, follows := c.watch.(follower); follows {
+		capture.Reason = f.missed()
+		capture.Complete = capture.Reason == ""
+	}
 	if c.watch != nil {
-		n := c.watch.counts()
+		n := c.watch.totals()
 		capture.Events, capture.Lost, capture.Orphans = c.begun+n.events, n.lost, n.orphans
 	}
 	return capture

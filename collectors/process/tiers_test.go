@@ -46,7 +46,7 @@ func TestStarts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := New(h, watching(inventory.TierEvents))
+	c := New(h, watching(inventory.TierEvents), nil)
 	defer func() {
 		if err := c.Close(); err != nil {
 			t.Error(err)
@@ -79,8 +79,8 @@ func TestGopsutil(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := find(t, collect(t, New(h, polling())), os.Getpid())
-	c := New(h, watching(inventory.TierGopsutil))
+	want := find(t, collect(t, New(h, polling(), nil)), os.Getpid())
+	c := New(h, watching(inventory.TierGopsutil), nil)
 	for range 2 {
 		facts := collect(t, c)
 		got := find(t, facts, os.Getpid())

@@ -18,6 +18,7 @@ import (
 
 // Kernel is a running capture. It may be used by many goroutines.
 type Kernel struct {
+	refused  error // all else is empty
 	mu       sync.Mutex
 	maps     map[string]*ebpf.Map
 	programs map[string]*ebpf.Program
@@ -42,7 +43,7 @@ type Kernel struct {
 
 // Open starts a capture, or takes over the one that is pinned. The error is
 // [errors.ErrUnsupported] where this host's kernel or the rights of this process
-// do not allow it.
+// do not allow it, and [ErrPins] where only the pins are refused.
 func Open(o Options) (*Kernel, error) {
 	spec, misses, err := choose()
 	if err != nil {
@@ -74,7 +75,7 @@ func sized(n, otherwise uint32) uint32 {
 func (k *Kernel) start(spec *ebpf.CollectionSpec, dir string) (err error) {
 	if dir != "" {
 		if k.pins, err = openPins(dir, spec); err != nil {
-			return fmt.Errorf("use pins: %w", err)
+			return fmt.Errorf("%w: %w", ErrPins, err)
 		}
 	}
 	fresh := true // nothing has counted so far

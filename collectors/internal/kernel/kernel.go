@@ -30,6 +30,7 @@
 package kernel
 
 import (
+	"errors"
 	"net/netip"
 	"time"
 )
@@ -45,6 +46,10 @@ const (
 	DefaultFlows    = 1 << 16
 	DefaultPrograms = 1 << 14
 )
+
+// ErrPins is that of [Open] where the capture could be had, but not pinned where
+// the options say.
+var ErrPins = errors.New("pin capture")
 
 // Options of a capture.
 type Options struct {

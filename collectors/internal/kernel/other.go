@@ -9,7 +9,7 @@ import (
 )
 
 // Kernel is a running capture. This system has none.
-type Kernel struct{}
+type Kernel struct{ refused error }
 
 // Open gives [errors.ErrUnsupported].
 func Open(Options) (*Kernel, error) {

@@ -37,6 +37,8 @@
 #define TRIES 8
 
 enum { OUT = 1, IN = 2 };
+
+#define OWN 255 /* in the place of a zone: it stays on the machine */
 enum stage { FRESH, BEGUN, ESTABLISHED, ENDED };
 
 /* Owner and stage of a socket in one word. */
@@ -226,13 +228,13 @@ static __always_inline void zone_of(struct flow_row *row, const struct flow_key 
 }
 
 /* A flow that finds no room in the table goes to the folded ones of its zone. */
-static __noinline struct flow_row *folded_of(struct flow_key *key, __u32 zone)
+static __noinline struct flow_row *folded_of(struct flow_key *key, __u32 zone, __u32 own)
 {
 	struct flow_row *row, fresh = {};
 	struct flow_key fold = *key;
 
 	__builtin_memset(fold.remote, 0, sizeof(fold.remote));
-	fold.remote[15] = zone;
+	fold.remote[15] = own ? OWN : zone;
 	if (fold.direction == OUT)
 		fold.port = 0;
 	row = bpf_map_lookup_elem(&folded, &fold);
@@ -240,6 +242,7 @@ static __noinline struct flow_row *folded_of(struct flow_key *key, __u32 zone)
 		return row;
 	fresh.first = bpf_ktime_get_boot_ns();
 	fresh.zone = zone;
+	fresh.own = own;
 	bpf_map_update_elem(&folded, &fold, &fresh, BPF_NOEXIST);
 	return bpf_map_lookup_elem(&folded, &fold);
 }
@@ -278,7 +281,7 @@ static __noinline struct flow_row *row_of(struct flow_key *key, __u8 local[16], 
 		}
 		row = *fold ? 0 : bpf_map_lookup_elem(&flows, key);
 		if (!row) {
-			row = folded_of(key, fresh.zone);
+			row = folded_of(key, fresh.zone, own);
 			if (row && !*fold) {
 				mark(key->owner);
 				count(FOLDED, 1);
