@@ -353,7 +353,9 @@ int seed_programs(struct bpf_iter__task *ctx)
 	struct program *p;
 	__u64 who;
 
-	if (!task || !s || BPF_CORE_READ(task, pid) != BPF_CORE_READ(task, tgid) || BPF_CORE_READ(task, flags) & PF_KTHREAD)
+	if (!task || !s || BPF_CORE_READ(task, pid) != BPF_CORE_READ(task, tgid))
+		return 0;
+	if (!BPF_CORE_READ(task, mm)) /* the kernel's own, or about to end */
 		return 0;
 	who = execution(task);
 	p = &s->program;
