@@ -44,6 +44,7 @@ func All() []Check {
 		{flows.NET002(), flows.JudgeNET002},
 		{flows.NET005(), flows.JudgeNET005},
 		{flows.NET014(), flows.JudgeNET014},
+		{flows.NET016(), flows.JudgeNET016},
 		{hardware.HWC001(), hardware.JudgeHWC001},
 		{freedom.SWF001(), freedom.JudgeSWF001},
 		{freedom.SWF003(), freedom.JudgeSWF003},

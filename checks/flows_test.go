@@ -199,6 +199,28 @@ func flowTrials() map[string][]trial {
 			{"public data", listening("0.0.0.0:5432", 1), public(), only("registry", finding.NotApplicable), nil},
 			{"nothing declared", listening("0.0.0.0:5432", 1), undeclared(), only("", finding.Unknown), nil},
 		},
+		"NET-016": {
+			{"none", watched(), city(), only("", finding.Pass), nil},
+			{"holds, sent, both and a process more", watched(
+				inventory.Bypass{Process: execution(10), Kind: inventory.BypassPacket, Open: true},
+				inventory.Bypass{Process: execution(10), NetNS: 5, Kind: inventory.BypassPacket, Bytes: 300},
+				inventory.Bypass{Process: execution(11), Kind: inventory.BypassTunnel, Open: true},
+				inventory.Bypass{Process: execution(11), Kind: inventory.BypassXDP, Open: true},
+				inventory.Bypass{Process: execution(12), Kind: inventory.BypassPacket, Bytes: 7},
+			), city(), map[string]finding.Verdict{
+				"/usr/sbin/dhclient: packet": finding.Fail, "/usr/sbin/openvpn: tunnel": finding.Fail,
+				"/usr/sbin/openvpn: xdp": finding.Fail, "unknown program: packet": finding.Fail,
+			}, func(t *testing.T, found []finding.Finding) {
+				if f := found[0]; f.Reason != "holds a socket for whole frames and sent 300 bytes by it" || f.Facts["sent_bytes"] != uint64(300) {
+					t.Errorf("%+v", f)
+				}
+				if f := found[3]; f.Reason != "held a socket for whole frames and sent 7 bytes by it" {
+					t.Errorf("%+v", f)
+				}
+			}},
+			{"watched by a lower tier", inventory.Facts{Captures: []inventory.Capture{{Name: inventory.CaptureFlows, Tier: inventory.TierEvents}}}, city(), only("", finding.Unknown), nil},
+			{"a gap", plus(watched(), inventory.Facts{Gaps: gap(inventory.KindFlows, "")}), city(), only("", finding.Unknown), nil},
+		},
 		"NET-014": {
 			{"complete", inventory.Facts{}, approving(transfer()), only("partner", finding.Pass), nil},
 			{"no register", inventory.Facts{}, city(), only("", finding.NotApplicable), nil},
@@ -265,4 +287,15 @@ func TestDestinationsAreBounded(t *testing.T) {
 		return
 	}
 	t.Error("the others are not counted")
+}
+
+// watched is a machine whose kernel lists these ways past the protocols.
+func watched(bypasses ...inventory.Bypass) inventory.Facts {
+	return inventory.Facts{
+		Captures: []inventory.Capture{{Name: inventory.CaptureFlows, Tier: inventory.TierBPF, Complete: true}},
+		Processes: []inventory.Process{
+			{ID: execution(10), Executable: "/usr/sbin/dhclient"}, {ID: execution(11), Executable: "/usr/sbin/openvpn"},
+		},
+		Bypasses: bypasses,
+	}
 }

@@ -13,6 +13,7 @@ type families struct {
 	collectorSuccess, collectorDuration, collectorLastSuccess  *prometheus.Desc
 	captureTier, captureComplete                               *prometheus.Desc
 	events, eventsLost, eventsUnattributed, gaps               *prometheus.Desc
+	kernelMemory, unattributed                                 *prometheus.Desc
 	flows, flowSent, flowReceived, outsideSent, programOutside *prometheus.Desc
 	storeInfo, storeHolders, storeSent                         *prometheus.Desc
 	checkFailing, checkUnknown, checkWaived, findings          *prometheus.Desc
@@ -72,9 +73,12 @@ func (f *families) sight() {
 		"How short-lived things are watched: bpf misses none, events few, poll all that end between two rounds. 1 for the tier in use.", "capture", "tier")
 	f.captureComplete = f.add("capture_complete",
 		"1 if nothing can have passed this capture unseen, else 0; `cityward doctor` tells why and what to change.", "capture")
-	f.events = f.add("events_total", "Events that a capture saw since the daemon started.", "capture")
-	f.eventsLost = f.add("events_lost_total", "Events that a capture knows it lost since the daemon started.", "capture")
+	f.events = f.add("events_total", "Events that a capture saw since it began; in the kernel it outlives the daemon.", "capture")
+	f.eventsLost = f.add("events_lost_total", "Events that a capture knows it lost since it began.", "capture")
 	f.eventsUnattributed = f.add("events_unattributed_total", "Events that a capture saw but could not tie to a program.", "capture")
+	f.kernelMemory = f.add("kernel_memory_bytes", "Memory of BPF maps and programs, which the daemon's own memory does not show.")
+	f.unattributed = f.add("interface_unattributed_bytes_total",
+		"Bytes that left interfaces other than loopback and belong to no socket of IP: forwarded, whole frames, tunnels. With stacked interfaces they count once for each.")
 	f.gaps = f.add("gaps",
 		"Things that could not be seen in the last round, at least, by kind of evidence. Where this is not 0, counts of that kind are lower bounds.", "kind")
 }

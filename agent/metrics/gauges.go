@@ -51,6 +51,10 @@ func (p *page) machine(f *families, s *inventory.Snapshot) {
 		p.counter(f.eventsLost, c.Lost, c.Name)
 		p.counter(f.eventsUnattributed, c.Orphans, c.Name)
 	}
+	if probe := s.Probe; probe != nil {
+		p.gauge(f.kernelMemory, float64(probe.MemoryBytes))
+		p.counter(f.unattributed, probe.UnattributedBytes)
+	}
 	for _, t := range s.Tables {
 		p.gauge(f.factsTimestamp, unix(t.Date), t.Name)
 	}
@@ -131,7 +135,9 @@ func (p *page) software(f *families, s *inventory.Snapshot) {
 		}
 	}
 	for _, program := range s.Programs() {
-		running.Add(program.Freedom())
+		if program.Runs() {
+			running.Add(program.Freedom())
+		}
 	}
 	for _, freedom := range inventory.Freedoms() {
 		p.gauge(f.runningPrograms, float64(running.Of(freedom)), freedom.String())

@@ -85,6 +85,7 @@ func full() *agent.Report {
 			{Store: "civil-registry", Process: shell, How: inventory.HowService},
 		},
 		Places: []inventory.Place{{Address: netip.MustParseAddr("203.0.113.7"), Country: "US", Operator: "Example Cloud"}},
+		Probe:  &inventory.Probe{MemoryBytes: 5_000_000, UnattributedBytes: 74},
 		Captures: []inventory.Capture{
 			{Name: "flows", Tier: inventory.TierPoll, Events: 12, Lost: 1, Orphans: 2},
 			{Name: "opens", Tier: inventory.TierPoll},

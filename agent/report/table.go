@@ -136,7 +136,9 @@ func (t *table) software() {
 		installed.Add(t.Components[i].Licence.Freedom)
 	}
 	for _, p := range t.Programs() {
-		running.Add(p.Freedom())
+		if p.Runs() {
+			running.Add(p.Freedom())
+		}
 	}
 	t.rows("SOFTWARE", [][]string{
 		{"", "all", "free", "non-free", "unknown", "share of free software"},
@@ -172,8 +174,12 @@ func (t *table) programs(programs []inventory.Program, limit int) {
 			break
 		}
 		p := &programs[i]
+		name := shorten(cmp.Or(p.Executable, p.Name), 44)
+		if !p.Runs() {
+			name += " (ended)"
+		}
 		rows = append(rows, []string{
-			shorten(cmp.Or(p.Executable, p.Name), 44), p.User, cmp.Or(packageName(p.Component), "none"),
+			name, p.User, cmp.Or(packageName(p.Component), "none"),
 			shorten(cmp.Or(p.Component.Licence.Expression, "unknown"), 32), p.Freedom().String(), shorten(strings.Join(p.Listening, " "), 40),
 		})
 	}

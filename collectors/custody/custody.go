@@ -175,7 +175,7 @@ func (r *round) direct(ctx context.Context) error {
 			return err
 		}
 		p := &r.seen.Processes[i]
-		if p.Kernel || p.ID.PID == self {
+		if p.Kernel || p.ID.PID == self || !p.Ended.IsZero() {
 			continue
 		}
 		r.files.look(p)

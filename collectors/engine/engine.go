@@ -62,7 +62,7 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 	contained, mute := 0, 0
 	for _, p := range oldestFirst(seen.Processes) {
 		engine, ok := c.engineOf(&p)
-		if !ok {
+		if !ok || !p.Ended.IsZero() {
 			continue
 		}
 		if len(p.Arguments) == 0 {

@@ -6,18 +6,21 @@ import (
 	"slices"
 )
 
-// Program is what runs, whatever the number of its processes: one executable
-// under one user in one unit or container.
+// Program is what runs, or ran since the last round, whatever the number of its
+// processes: one executable under one user in one unit or container.
 type Program struct {
 	Executable string
 	User       string
 	Unit       string
 	Container  string
 	Name       string // the kernel's short name, where there is no executable
-	PIDs       []int
+	PIDs       []int      // of those that run; empty where all have ended
 	Listening  []string   // protocol:address:port, or unix:path
 	Component  *Component // never nil; its PURL is "" where the owner is unknown
 }
+
+// Runs reports whether some process of it has not ended.
+func (p *Program) Runs() bool { return len(p.PIDs) > 0 }
 
 // Freedom is that of the component.
 func (p *Program) Freedom() Freedom { return p.Component.Licence.Freedom }
@@ -50,10 +53,12 @@ func (s *Snapshot) Programs() []Program {
 			n = len(programs)
 			at[k] = n
 			programs = append(programs, Program{
-				Executable: p.Executable, User: p.User, Unit: p.Unit, Container: p.Container, Name: p.Name, Component: owner,
+				Executable: p.Executable, User: p.User, Unit: p.Unit, Container: p.Container, Name: p.Name, PIDs: []int{}, Component: owner,
 			})
 		}
-		programs[n].PIDs = append(programs[n].PIDs, p.ID.PID)
+		if p.Ended.IsZero() {
+			programs[n].PIDs = append(programs[n].PIDs, p.ID.PID)
+		}
 		programs[n].Listening = append(programs[n].Listening, listening[p.ID]...)
 	}
 	for i := range programs {
