@@ -10,18 +10,25 @@ import (
 )
 
 // place is what is known of one namespace when its ended sockets are counted:
-// what listens there, and what listened a round before.
+// what listens there, what listened a round before, and what stopped since.
 type place struct {
 	view
-	before []socket
+	before  []socket
+	stopped []socket
 }
 
-// waiting gives all listeners of either round, to tell directions by.
+// waiting gives all listeners, to tell directions by.
 func (p *place) waiting() listeners {
 	all := make(listeners)
 	all.add(p.before)
 	all.add(p.sockets)
+	all.add(p.stopped)
 	return all
+}
+
+// listened reports whether an ended socket had a port, but no peer.
+func (s *socket) listened() bool {
+	return s.protocol == unix.IPPROTO_TCP && !s.met() && s.local.Port() != 0
 }
 
 // listening keeps what the next round needs of a view.
@@ -41,7 +48,10 @@ func listening(sockets []socket) []socket {
 func (p *place) server(s *socket) (inode uint64, sure bool) {
 	then, one := only(p.before, s)
 	now, still := only(p.sockets, s)
-	if !one || !still || then.cookie != now.cookie || now.cookie == 0 {
+	also := slices.ContainsFunc(p.stopped, func(w socket) bool {
+		return w.protocol == s.protocol && w.local.Port() == s.local.Port()
+	})
+	if !one || !still || also || then.cookie != now.cookie || now.cookie == 0 {
 		return 0, false
 	}
 	return now.inode, true

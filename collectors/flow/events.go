@@ -137,6 +137,14 @@ func (e *events) add(views []view, now time.Time, gaps *gaps) {
 			e.lostNow += e.tracker.note(p, &n.track, e.sole)
 		}
 	}
+	for i := range e.told {
+		n := &e.told[i]
+		if p := places[n.netns]; p != nil && n.listened() {
+			s := n.socket
+			s.state = stateListen
+			p.stopped = append(p.stopped, s)
+		}
+	}
 	waiting := make(map[uint64]listeners)
 	for i := range e.told {
 		n := &e.told[i]
