@@ -120,7 +120,7 @@ func (e *events) drain(views []view) {
 		v.ended = make(map[ends]bool)
 		for j := range e.told {
 			if n := &e.told[j]; n.netns == v.id {
-				v.ended[n.socket.ends()] = true
+				v.ended[n.ends()] = true
 			}
 		}
 	}
