@@ -70,7 +70,7 @@ func (f *families) sight() {
 	f.collectorLastSuccess = f.add("collector_last_success_timestamp_seconds",
 		"When the collector last saw its part of the machine, in Unix time; 0 if it never did.", "collector")
 	f.captureTier = f.add("capture_tier_info",
-		"How short-lived things are watched: bpf misses none, events few, poll all that end between two rounds. 1 for the tier in use.", "capture", "tier")
+		"How short-lived things are watched: bpf misses none, events little, poll and gopsutil all that ends between two rounds. 1 for the tier in use.", "capture", "tier")
 	f.captureComplete = f.add("capture_complete",
 		"1 if nothing can have passed this capture unseen, else 0; `cityward doctor` tells why and what to change.", "capture")
 	f.events = f.add("events_total", "Events that a capture saw since it began; in the kernel it outlives the daemon.", "capture")

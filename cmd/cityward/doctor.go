@@ -41,6 +41,7 @@ func privileges() []privilege {
 	return []privilege{
 		{unix.CAP_SYS_PTRACE, "CAP_SYS_PTRACE", "executables, open files and sockets of other users' processes"},
 		{unix.CAP_DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH", "files and directories whatever their permissions"},
+		{unix.CAP_NET_ADMIN, "CAP_NET_ADMIN", "tier events: connections that a firewall tracks, and buffers that do not overflow; before Linux 6.6 programs that start"},
 		{unix.CAP_SYS_ADMIN, "CAP_SYS_ADMIN", "sock_diag in other network namespaces; without it /proc/PID/net serves"},
 	}
 }

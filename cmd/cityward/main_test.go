@@ -20,6 +20,8 @@ func TestMain(m *testing.M) {
 		os.Exit(runConfined())
 	case "0":
 		main()
+	case "traffic":
+		os.Exit(runTraffic())
 	}
 	testscript.Main(m, map[string]func(){"cityward": main})
 }

@@ -10,18 +10,39 @@ import (
 )
 
 // place is what is known of one namespace when its ended sockets are counted:
-// what listens there, and what listened a round before.
+// what listens there, what listened a round before, and what stopped since.
 type place struct {
 	view
-	before []socket
+	before  []socket
+	stopped []socket
+	remains map[ends]bool // made when first asked for
 }
 
-// waiting gives all listeners of either round, to tell directions by.
+// left reports whether the kernel keeps the remains of an ended socket.
+func (p *place) left(s *socket) bool {
+	if p.remains == nil {
+		p.remains = make(map[ends]bool)
+		for i := range p.sockets {
+			if r := &p.sockets[i]; r.remains() {
+				p.remains[r.ends()] = true
+			}
+		}
+	}
+	return p.remains[s.ends()]
+}
+
+// waiting gives all listeners, to tell directions by.
 func (p *place) waiting() listeners {
 	all := make(listeners)
 	all.add(p.before)
 	all.add(p.sockets)
+	all.add(p.stopped)
 	return all
+}
+
+// listened reports whether an ended socket had a port, but no peer.
+func (s *socket) listened() bool {
+	return s.protocol == unix.IPPROTO_TCP && !s.met() && s.local.Port() != 0
 }
 
 // listening keeps what the next round needs of a view.
@@ -41,7 +62,10 @@ func listening(sockets []socket) []socket {
 func (p *place) server(s *socket) (inode uint64, sure bool) {
 	then, one := only(p.before, s)
 	now, still := only(p.sockets, s)
-	if !one || !still || then.cookie != now.cookie || now.cookie == 0 {
+	also := slices.ContainsFunc(p.stopped, func(w socket) bool {
+		return w.protocol == s.protocol && w.local.Port() == s.local.Port()
+	})
+	if !one || !still || also || then.cookie != now.cookie || now.cookie == 0 {
 		return 0, false
 	}
 	return now.inode, true
@@ -93,7 +117,7 @@ func (t *table) finish(p *place, waiting listeners, s *socket, sole func(inode u
 		c.row.Attempts--
 		c.attempt = false
 	}
-	if s.closedByPeer(c.key.in) && s.received > 0 {
+	if s.received > 0 && s.closedByPeer(c.key.in, p.left(s)) {
 		s.received--
 	}
 	c.count(s, now)
@@ -111,16 +135,17 @@ func (s *socket) unanswered() bool {
 	return s.protocol == unix.IPPROTO_TCP && !s.reset && s.acked == 0 && s.sent == 0 && s.received == 0
 }
 
-// closedByPeer reports whether the peer's FIN is among the bytes received. The
-// kernel does not keep that; but where our own FIN was acknowledged, which acked
-// shows, both sides have closed in all ways but one: a reset in between, for
-// which the count is one too low. Without that, the count may be one too high.
-func (s *socket) closedByPeer(in bool) bool {
+// closedByPeer reports whether the peer's FIN is among the bytes received, which
+// the kernel does not say. It is not where a reset came before our own FIN was
+// acknowledged, which acked shows. Else it is one byte in the queue that the
+// program did not read; or it was read, if our side was not the first to close,
+// so that there are no remains. Where this guess fails, a count is off by one.
+func (s *socket) closedByPeer(in, remains bool) bool {
 	first := s.sent // unless a SYN was ours
 	if !in {
 		first++
 	}
-	return s.protocol == unix.IPPROTO_TCP && s.acked > first
+	return s.protocol == unix.IPPROTO_TCP && s.acked > first && (s.unread > 0 || !remains)
 }
 
 // took reports whether an ended connection came in by a listener. Of one whose

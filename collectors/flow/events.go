@@ -120,7 +120,7 @@ func (e *events) drain(views []view) {
 		v.ended = make(map[ends]bool)
 		for j := range e.told {
 			if n := &e.told[j]; n.netns == v.id {
-				v.ended[n.socket.ends()] = true
+				v.ended[n.ends()] = true
 			}
 		}
 	}
@@ -135,6 +135,14 @@ func (e *events) add(views []view, now time.Time, gaps *gaps) {
 		if p := places[n.netns]; p != nil {
 			e.streams[n.netns].tracks = true
 			e.lostNow += e.tracker.note(p, &n.track, e.sole)
+		}
+	}
+	for i := range e.told {
+		n := &e.told[i]
+		if p := places[n.netns]; p != nil && n.listened() {
+			s := n.socket
+			s.state = stateListen
+			p.stopped = append(p.stopped, s)
 		}
 	}
 	waiting := make(map[uint64]listeners)

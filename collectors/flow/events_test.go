@@ -14,7 +14,7 @@ import (
 	"cityward/collectors/inventory"
 )
 
-// listening opens a collector of tier events. Its streams must be there before
+// eventful opens a collector of tier events. Its streams must be there before
 // what they tell of.
 func eventful(t *testing.T) *Collector {
 	t.Helper()
@@ -244,9 +244,6 @@ func TestTrackedConnections(t *testing.T) {
 			t.Errorf("no %s among %+v", want, flows)
 		}
 	}
-	if g := hasGap(inventory.Facts{}, inventory.KindFlows, ""); g != nil {
-		t.Error(g)
-	}
 }
 
 // Streams hold their namespaces, so they must let go.
@@ -295,4 +292,32 @@ func captured(t testing.TB, name string) []byte {
 		t.Fatal(err)
 	}
 	return bytes.Clone(data)
+}
+
+// What overflowed is lost for good, is told, and makes no name sure for a while.
+func TestLossIsAdmitted(t *testing.T) {
+	server := newPuppet(t, nil)
+	client := newPuppet(t, server)
+	address := server.do("listen tcp4 127.0.0.1:0")
+	c := eventful(t)
+	e := c.source.(*events)
+	collect(t, c)
+	for range maxWaiting + 5 {
+		e.queue.add(&e.queue.ended, news{})
+	}
+	e.forks.full = true
+	facts := collect(t, c)
+	if g := hasGap(facts, inventory.KindFlows, "more than could be taken in"); g == nil || g.Lost != 5 || facts.Captures[0].Lost != 5 {
+		t.Errorf("got %+v, %+v", g, facts.Captures)
+	}
+	burst(server, client, address, 3, 10, 10)
+	facts = collect(t, c)
+	for _, f := range flowsIn(facts, server.ns) {
+		if f.Process != (inventory.Execution{}) {
+			t.Errorf("got %+v", f)
+		}
+	}
+	if facts.Captures[0].Lost != 5 || hasGap(facts, inventory.KindFlows, "more than could be taken in") != nil {
+		t.Errorf("the round after: got %+v", facts.Captures)
+	}
 }

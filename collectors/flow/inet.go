@@ -16,6 +16,7 @@ const (
 	stateEstablished = 1
 	stateSynSent     = 2
 	stateSynRecv     = 3
+	stateFinWait2    = 5
 	stateTimeWait    = 6
 	stateClose       = 7
 	stateCloseWait   = 8
@@ -38,6 +39,7 @@ type socket struct {
 	sent     uint64 // payload bytes, TCP only
 	received uint64
 	acked    uint64 // as the kernel counts it: with SYN and FIN
+	unread   uint32 // of an ended one: in the receive queue, the peer's FIN as one
 	reset    bool   // ended, and the kernel had forgotten its counts and the peer's port
 }
 
@@ -60,6 +62,12 @@ func (s *socket) connects() bool {
 // attempts reports whether a connection is not yet established.
 func (s *socket) attempts() bool {
 	return s.protocol == unix.IPPROTO_TCP && (s.state == stateSynSent || s.state == stateSynRecv || s.state == stateNewSynRecv)
+}
+
+// remains reports whether it is what the kernel leaves of a socket that its
+// program closed first: it answers the peer's last segments.
+func (s *socket) remains() bool {
+	return s.inode == 0 && (s.state == stateTimeWait || s.state == stateFinWait2)
 }
 
 // open reports whether a connection can carry bytes now.

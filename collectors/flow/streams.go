@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"encoding/binary"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -133,6 +134,7 @@ func parseEnded(data []byte) (socket, error) {
 	if err == nil && s.protocol != unix.IPPROTO_TCP && s.protocol != unix.IPPROTO_UDP {
 		err = errOther
 	}
+	s.unread = binary.NativeEndian.Uint32(data[56:])
 	s.reset = s.protocol == unix.IPPROTO_TCP && s.remote.Port() == 0 && !s.remote.Addr().IsUnspecified()
 	return s, err
 }

@@ -95,8 +95,8 @@ func (t *table) observe(v *view, holder func(inode uint64) inventory.Execution, 
 		}
 		id := s.key(v.id)
 		c := t.connections[id]
-		if c == nil && s.state == stateTimeWait && (v.covered || v.ended[s.ends()]) {
-			continue // what is left of a socket whose end was told; it has another cookie
+		if c == nil && s.remains() && (v.covered || v.ended[s.ends()]) {
+			continue // the end of its socket, which had another cookie, was told or will be
 		}
 		key := rowKey{process: holder(s.inode), netns: v.id, protocol: s.protocol, remote: s.remote.Addr()}
 		if c != nil {

@@ -23,7 +23,7 @@ func payload(t testing.TB, name string) (kind uint16, data []byte) {
 func TestParseEnded(t *testing.T) {
 	at := netip.MustParseAddrPort
 	tests := map[string]socket{
-		"ended-tcp.bin":      {protocol: unix.IPPROTO_TCP, state: stateClose, local: at("127.0.0.1:34459"), remote: at("127.0.0.1:55582"), cookie: 1, sent: 77, received: 101, acked: 78},
+		"ended-tcp.bin":      {protocol: unix.IPPROTO_TCP, state: stateClose, local: at("127.0.0.1:34459"), remote: at("127.0.0.1:55582"), cookie: 1, sent: 77, received: 101, acked: 78, unread: 1},
 		"ended-refused.bin":  {protocol: unix.IPPROTO_TCP, state: stateClose, local: at("0.0.0.0:58958"), remote: at("127.0.0.1:0"), cookie: 10, reset: true},
 		"ended-listener.bin": {protocol: unix.IPPROTO_TCP, state: stateClose, local: at("127.0.0.1:34459"), remote: at("0.0.0.0:0"), cookie: 3},
 		"ended-udp6.bin":     {protocol: unix.IPPROTO_UDP, state: stateEstablished, local: at("[::1]:44371"), remote: at("[::1]:9"), cookie: 14},
@@ -46,20 +46,22 @@ func TestParseEnded(t *testing.T) {
 
 func TestWhoseFIN(t *testing.T) {
 	tests := []struct {
-		name string
-		s    socket
-		in   bool
-		want bool
+		name        string
+		s           socket
+		in, remains bool
+		want        bool
 	}{
-		{"server that closed in good order", socket{sent: 77, acked: 78}, true, true},
-		{"client likewise", socket{sent: 100, acked: 102}, false, true},
-		{"client that was reset", socket{sent: 100, acked: 101}, false, false},
-		{"server that was reset", socket{sent: 77, acked: 77}, true, false},
-		{"not all acknowledged", socket{sent: 77, acked: 50}, true, false},
+		{"server that closed first, and heard the client do so", socket{sent: 77, acked: 78, unread: 1}, true, true, true},
+		{"server that closed first, and left the rest to the kernel", socket{sent: 77, acked: 78}, true, true, false},
+		{"client that closed after it", socket{sent: 100, acked: 102}, false, false, true},
+		{"client that did not read to the end", socket{sent: 100, acked: 102, unread: 1}, false, false, true},
+		{"client that was reset", socket{sent: 100, acked: 101}, false, false, false},
+		{"server that was reset", socket{sent: 77, acked: 77}, true, false, false},
+		{"not all acknowledged", socket{sent: 77, acked: 50}, true, false, false},
 	}
 	for _, test := range tests {
 		test.s.protocol = unix.IPPROTO_TCP
-		if got := test.s.closedByPeer(test.in); got != test.want {
+		if got := test.s.closedByPeer(test.in, test.remains); got != test.want {
 			t.Errorf("%s: got %t", test.name, got)
 		}
 	}

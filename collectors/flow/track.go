@@ -26,9 +26,9 @@ type carried struct{ packets, bytes uint64 }
 
 // Parts of the kernel's nfnetlink_conntrack.h that x/sys does not have.
 const (
-	trackNew    = unix.NFNL_SUBSYS_CTNETLINK<<8 | 0
-	trackDelete = unix.NFNL_SUBSYS_CTNETLINK<<8 | 2
-	sizeGeneric = 4 // struct nfgenmsg
+	trackNew    = unix.NFNL_SUBSYS_CTNETLINK << 8   // IPCTNL_MSG_CT_NEW
+	trackDelete = unix.NFNL_SUBSYS_CTNETLINK<<8 | 2 // IPCTNL_MSG_CT_DELETE
+	sizeGeneric = 4                                 // struct nfgenmsg
 
 	ctTupleThere    = 1 // CTA_TUPLE_ORIG
 	ctTupleBack     = 2 // CTA_TUPLE_REPLY

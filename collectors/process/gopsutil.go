@@ -14,7 +14,8 @@ import (
 )
 
 // listPortably lists the processes by gopsutil, for systems that have nothing
-// better. Of each it knows the program, its arguments and its user.
+// better. Of each it knows the program, its arguments, its user, and when it began
+// to the second.
 func (c *Collector) listPortably(ctx context.Context) (inventory.Facts, error) {
 	all, err := process.ProcessesWithContext(ctx)
 	if ctx.Err() != nil {

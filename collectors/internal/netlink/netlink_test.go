@@ -36,7 +36,7 @@ func TestParseProcess(t *testing.T) {
 			if got, ok := ParseProcess(payload); !ok || got != want {
 				t.Errorf("%s: got %+v, %t", name, got, ok)
 			}
-			for n := range len(payload) {
+			for n := range payload {
 				if e, ok := ParseProcess(payload[:n]); ok && e.Kind == ack && n < sizeConnector+sizeEvent+4 {
 					t.Errorf("%s cut to %d: got %+v", name, n, e)
 				}
