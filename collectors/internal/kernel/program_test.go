@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"strconv"
@@ -145,9 +146,7 @@ func traffic() map[string]func(arguments) error {
 	for _, kind := range []map[string]func(arguments) error{
 		tcpTraffic(), streamTraffic(), udpTraffic(), manyTraffic(), rawTraffic(), linkTraffic(), processTraffic(), burstTraffic(),
 	} {
-		for name, does := range kind {
-			all[name] = does
-		}
+		maps.Copy(all, kind)
 	}
 	return all
 }

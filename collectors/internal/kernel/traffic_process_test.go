@@ -164,7 +164,7 @@ func forkWrite(fd, buf, n uintptr) uintptr {
 		status = 0
 	}
 	for {
-		syscall.RawSyscall(unix.SYS_EXIT_GROUP, status, 0, 0)
+		_, _, _ = syscall.RawSyscall(unix.SYS_EXIT_GROUP, status, 0, 0)
 	}
 }
 
