@@ -39,7 +39,7 @@ func start(t *testing.T, n namespace, job string) *program {
 		cmd:   exec.CommandContext(ctx, "/proc/self/exe"),
 		ready: make(chan struct{}), ended: make(chan struct{}), moved: make(map[int]tally),
 	}
-	p.cmd.Env = append(os.Environ(), generatorVariable+"="+job)
+	p.cmd.Env = environment(job)
 	p.cmd.Stderr = &p.output
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {

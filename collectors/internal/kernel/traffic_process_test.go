@@ -57,7 +57,7 @@ func processTraffic() map[string]func(arguments) error {
 // another is this program with another job, and a descriptor 3.
 func another(file *os.File, job ...string) *exec.Cmd {
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), generatorVariable+"="+strings.Join(job, " "))
+	cmd.Env = environment(strings.Join(job, " "))
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	if file != nil {
 		cmd.ExtraFiles = []*os.File{file}
