@@ -34,7 +34,7 @@ type program struct {
 
 func start(t *testing.T, n namespace, job string) *program {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	p := &program{
 		cmd:   exec.CommandContext(ctx, "/proc/self/exe"),
 		ready: make(chan struct{}), ended: make(chan struct{}), moved: make(map[int]tally),
