@@ -34,11 +34,17 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// environment makes of this program the generator. Under the race detector it
+// would wait a second at its end.
+func environment(job string) []string {
+	return append(os.Environ(), generatorVariable+"="+job, "GORACE=atexit_sleep_ms=0")
+}
+
 // run starts the generator, waits for its end and gives its identity.
 func run(t *testing.T, change func(*exec.Cmd), job string, args ...any) Flow {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "/proc/self/exe")
-	cmd.Env = append(os.Environ(), generatorVariable+"="+fmt.Sprintf(job, args...))
+	cmd.Env = environment(fmt.Sprintf(job, args...))
 	cmd.Stderr = os.Stderr
 	if change != nil {
 		change(cmd)

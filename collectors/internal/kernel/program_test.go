@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"strconv"
@@ -33,12 +34,12 @@ type program struct {
 
 func start(t *testing.T, n namespace, job string) *program {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	p := &program{
 		cmd:   exec.CommandContext(ctx, "/proc/self/exe"),
 		ready: make(chan struct{}), ended: make(chan struct{}), moved: make(map[int]tally),
 	}
-	p.cmd.Env = append(os.Environ(), generatorVariable+"="+job)
+	p.cmd.Env = environment(job)
 	p.cmd.Stderr = &p.output
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
@@ -145,9 +146,7 @@ func traffic() map[string]func(arguments) error {
 	for _, kind := range []map[string]func(arguments) error{
 		tcpTraffic(), streamTraffic(), udpTraffic(), manyTraffic(), rawTraffic(), linkTraffic(), processTraffic(), burstTraffic(),
 	} {
-		for name, does := range kind {
-			all[name] = does
-		}
+		maps.Copy(all, kind)
 	}
 	return all
 }

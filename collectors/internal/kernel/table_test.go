@@ -17,7 +17,7 @@ func tcpScenarios() []scenario {
 		{name: "IPv6", peer: "serve :4000 700", generator: "ask " + at6 + " 20000000 1", want: both(at6, from6, mega, 700, 1)},
 		{
 			name: "loopback", peer: "serve 127.0.0.1:4000 20000000", generator: "ask 127.0.0.1:4000 20000000 1",
-			want: both("127.0.0.1:4000", "127.0.0.1:4000", mega, mega, 1), change: func(c *course) { c.peerNear = true },
+			want: both("127.0.0.1:4000", "127.0.0.1:4000", mega, mega, 1), course: course{peerNear: true},
 		},
 		{name: "low and slow", peer: "serve :4000 1", generator: "slow " + at + " 40 25", want: both(at, from, 40, 1, 1)},
 		{name: "many small connections", peer: "serve :4000 5", generator: "ask " + at + " 10 1000", want: both(at, from, 10_000, 5000, 1000)},
@@ -54,7 +54,7 @@ func streamScenarios() []scenario {
 		{
 			// Its probes of a window that is closed are bytes of the subflow, and no data.
 			name: "multipath TCP", peer: "serve :4000 5", generator: "multipath " + at + " 4000000",
-			want: both(n, 5), change: func(c *course) { c.about = true },
+			want: both(n, 5), course: course{about: true},
 		},
 		up("v4-mapped", "mapped-stream "+at+" 4000000"),
 		down("splice down", "empty splice "+at+" 4000000"),
@@ -63,7 +63,7 @@ func streamScenarios() []scenario {
 		{name: "fast open", peer: "serve :4000 5", generator: "fast-open " + at + " 900", want: both(900, 5)},
 		{
 			name: "socket older than the agent", peer: "serve :4000 5", generator: "older " + at + " 2000000",
-			want: both(n, 5), change: func(c *course) { c.older = true },
+			want: both(n, 5), course: course{older: true},
 		},
 		{
 			name: "killed sender", peer: "serve :4000 0", generator: "endless " + at,
@@ -71,7 +71,7 @@ func streamScenarios() []scenario {
 				{generator, Out, tcp, at, counts{sent: own, connections: 1}},
 				{peer, In, tcp, from, counts{received: own, connections: 1}},
 			},
-			change: func(c *course) { c.killed = true },
+			course: course{killed: true},
 		},
 		{
 			name: "connected again", peer: "serve :4000 5",
@@ -117,7 +117,7 @@ func datagramScenarios() []scenario {
 			// It hears its answers; the kernel, that answers, has no socket to hear the requests.
 			name: "ping to itself", peer: "idle", generator: "ping " + near4 + ":0 2 10 1000",
 			want:   []line{{generator, Out, icmp, near4 + ":0", counts{sent: 10_000, received: 10_000, connections: 1}}},
-			change: func(c *course) { c.unclaimed = map[payload]uint64{{icmp, false}: 10_000} },
+			course: course{unclaimed: map[payload]uint64{{icmp, false}: 10_000}},
 		},
 		{
 			name: "ping socket of IPv6", peer: "idle", generator: "ping [" + far6 + "]:0 2 10 1000",
@@ -140,7 +140,7 @@ func manyScenarios() []scenario {
 		return scenario{name: name, peer: "drain 0.0.0.0:4000 17", generator: "send-by " + way, want: both(sent, 0)}
 	}
 	wide := func(name, group, receiver, sender string, unclaimed map[payload]uint64) scenario {
-		return scenario{name: name, peer: receiver, generator: sender, change: func(c *course) { c.unclaimed = unclaimed }, want: []line{
+		return scenario{name: name, peer: receiver, generator: sender, course: course{unclaimed: unclaimed}, want: []line{
 			{generator, Out, udp, group, counts{sent: 50_000, connections: 1}},
 			{peer, In, udp, from, counts{received: 50_000, connections: 1}},
 		}}
@@ -155,7 +155,7 @@ func manyScenarios() []scenario {
 		by("v4-mapped UDP", "sendmmsg [::ffff:"+far4+"]:4000 20 500", 160_000),
 		{
 			name: "UDP older than the agent", peer: "echo 0.0.0.0:4000 17", generator: "older-datagrams " + at + " 20 1000",
-			want: both(20_000, 20_000), change: func(c *course) { c.older, c.since = true, true },
+			want: both(20_000, 20_000), course: course{older: true, since: true},
 		},
 		{name: "UDP_GRO", peer: "drain-joined 0.0.0.0:4000", generator: "send-by segments " + at + " 20 1000", want: both(320_000, 0)},
 		{
@@ -192,7 +192,7 @@ func linkScenarios() []scenario {
 			want: []line{received},
 		},
 		{
-			name: "TUN", peer: "drain 0.0.0.0:4000 17", generator: "tunnel 50 1000", change: func(c *course) { c.peerNear = true },
+			name: "TUN", peer: "drain 0.0.0.0:4000 17", generator: "tunnel 50 1000", course: course{peerNear: true},
 			want: []line{
 				{generator, Out, udp, "198.51.100.2:5000", counts{sent: 50_000, connections: 1}},
 				{peer, In, udp, "198.51.100.2:4000", counts{received: 50_000, connections: 1}},

@@ -57,7 +57,7 @@ func processTraffic() map[string]func(arguments) error {
 // another is this program with another job, and a descriptor 3.
 func another(file *os.File, job ...string) *exec.Cmd {
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), generatorVariable+"="+strings.Join(job, " "))
+	cmd.Env = environment(strings.Join(job, " "))
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	if file != nil {
 		cmd.ExtraFiles = []*os.File{file}
@@ -164,7 +164,7 @@ func forkWrite(fd, buf, n uintptr) uintptr {
 		status = 0
 	}
 	for {
-		syscall.RawSyscall(unix.SYS_EXIT_GROUP, status, 0, 0)
+		_, _, _ = syscall.RawSyscall(unix.SYS_EXIT_GROUP, status, 0, 0)
 	}
 }
 

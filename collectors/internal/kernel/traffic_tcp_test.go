@@ -40,7 +40,7 @@ func tcpTraffic() map[string]func(arguments) error {
 			return inParallel(a.number(2), func() error { return ask(a[0], a.number(1)) })
 		},
 		"duplex": func(a arguments) error { // address, bytes
-			c, err := dial("tcp", a[0])
+			c, err := dial(a[0])
 			if err != nil {
 				return err
 			}
@@ -76,8 +76,8 @@ func (c counting) Write(b []byte) (int, error) {
 	return n, err
 }
 
-func dial(network, address string) (counting, error) {
-	c, err := net.Dial(network, address)
+func dial(address string) (counting, error) {
+	c, err := net.Dial("tcp", address)
 	moved.connections.Add(1)
 	return counting{c}, err
 }
@@ -147,7 +147,7 @@ type onlyReader struct{ io.Reader }
 
 // ask sends n bytes, then reads to the end.
 func ask(address string, n int) error {
-	c, err := dial("tcp", address)
+	c, err := dial(address)
 	if err != nil {
 		return err
 	}
@@ -188,7 +188,7 @@ func reset(c net.Conn, n int) error {
 }
 
 func askReset(address string, n int) error {
-	c, err := dial("tcp", address)
+	c, err := dial(address)
 	if err != nil {
 		return err
 	}
@@ -203,7 +203,7 @@ func askReset(address string, n int) error {
 }
 
 func slow(address string, n int, pause time.Duration) error {
-	c, err := dial("tcp", address)
+	c, err := dial(address)
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,7 @@
 package kernel
 
 import (
-	"fmt"
+	"errors"
 	"os"
 	"sync/atomic"
 	"syscall"
@@ -114,7 +114,7 @@ func (r *ring) do(s submission) (int, error) {
 	}
 	head := *r.cqHead
 	if atomic.LoadUint32(r.cqTail) == head {
-		return 0, fmt.Errorf("io_uring: nothing was completed")
+		return 0, errors.New("io_uring: nothing was completed")
 	}
 	c := *(*completion)(unsafe.Pointer(&r.memory[r.entries+(head&*r.mask)*uint32(unsafe.Sizeof(completion{}))]))
 	atomic.StoreUint32(r.cqHead, head+1)
