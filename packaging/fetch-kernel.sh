@@ -53,4 +53,4 @@ done
 mkdir "$work/kernel"
 find "$work/tree" -type f -name 'vmlinu?*' -exec mv {} "$work/kernel/vmlinuz" \;
 find "$work/tree" -type d -path '*lib/modules/*' -prune -exec mv {} "$work/kernel/modules" \;
-mv "$work/kernel" "$to"
+mv -T "$work/kernel" "$to" 2>/dev/null || [ -e "$to/vmlinuz" ] # another was quicker

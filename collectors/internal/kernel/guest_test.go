@@ -62,7 +62,7 @@ func runGuest() error {
 	if err := again([]string{generatorVariable + "=tier"}); err != nil {
 		return err
 	}
-	err = again(nil, "-test.v", "-test.short", "-test.skip=^TestKernelMatrix$", "-test.timeout=170s")
+	err = again(nil, "-test.v", "-test.short", "-test.parallel=8", "-test.skip=^TestKernelMatrix$", "-test.timeout=170s")
 	if ended := (*exec.ExitError)(nil); err != nil && !errors.As(err, &ended) {
 		return err
 	}

@@ -24,9 +24,9 @@ type initramfs struct {
 
 func (a *initramfs) add(name string, mode int, content []byte) {
 	a.inode++
-	links := 1
-	fmt.Fprintf(a, "070701")
-	for _, field := range []int{a.inode, mode, 0, 0, links, 0, len(content), 0, 0, 0, 0, len(name) + 1, 0} {
+	a.WriteString("070701")
+	// Inode, mode, owner, group, links, time, size, two devices, length of the name, sum.
+	for _, field := range []int{a.inode, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name) + 1, 0} {
 		fmt.Fprintf(a, "%08x", field)
 	}
 	a.WriteString(name + "\x00")
@@ -35,10 +35,7 @@ func (a *initramfs) add(name string, mode int, content []byte) {
 	a.pad()
 }
 
-func (a *initramfs) pad() {
-	a.Write(make([]byte, -a.Len()&3))
-}
-
+func (a *initramfs) pad()                             { a.Write(make([]byte, -a.Len()&3)) }
 func (a *initramfs) folder(name string)               { a.add(name, 0o40755, nil) }
 func (a *initramfs) file(name string, content []byte) { a.add(name, 0o100755, content) }
 func (a *initramfs) end()                             { a.add("TRAILER!!!", 0, nil) }

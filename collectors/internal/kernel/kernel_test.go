@@ -218,8 +218,12 @@ func TestAnotherNamespace(t *testing.T) {
 func TestShortLivedProcesses(t *testing.T) {
 	k := open(t, Options{})
 	l := listen(t, "127.0.0.1:0", func(c *net.TCPConn) error { return serveOne(c, 3) })
+	processes := 100
+	if testing.Short() {
+		processes = 20
+	}
 	var who []Flow
-	for range 100 {
+	for range processes {
 		who = append(who, run(t, nil, "tcp %s 7", l.Addr()))
 	}
 	for _, w := range who {

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -55,6 +56,7 @@ func because(reason string, tests ...string) map[string]string {
 // The same tests as here, on the kernels that Debian's users have. What a kernel
 // cannot do is listed above and must not work: the list is what we say of it.
 func TestKernelMatrix(t *testing.T) {
+	t.Parallel() // after all the others, which hear each other
 	if testing.Short() {
 		t.Skip("boots virtual machines")
 	}
@@ -67,27 +69,43 @@ func TestKernelMatrix(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	dir := t.TempDir()
+	programs := make(map[string]func() (string, error))
+	for _, arch := range []string{"amd64", "arm64"} {
+		programs[arch] = sync.OnceValues(func() (string, error) {
+			program := filepath.Join(dir, arch)
+			return program, command(t, []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=" + arch}, "go", "test", "-c", "-ldflags=-s -w", "-o", program, ".")
+		})
+	}
 	for _, k := range debianKernels() {
 		t.Run(k.suite+"-"+k.arch, func(t *testing.T) {
 			t.Parallel()
-			dir := filepath.Join(cache, "cityward-test", "kernels", k.suite+"-"+k.arch)
-			if _, err := os.Stat(dir); err != nil {
-				command(t, nil, "../../../packaging/fetch-kernel.sh", dir, k.suite, "linux-image-cloud-"+k.arch, k.arch)
+			kernel := filepath.Join(cache, "cityward-test", "kernels", k.suite+"-"+k.arch)
+			if _, err := os.Stat(kernel); err != nil {
+				if err := command(t, nil, "../../../packaging/fetch-kernel.sh", kernel, k.suite, "linux-image-cloud-"+k.arch, k.arch); err != nil {
+					t.Fatal(err)
+				}
 			}
+			program, err := programs[k.arch]()
+			if err != nil {
+				t.Fatal(err)
+			}
+			image := pack(t, program, filepath.Join(kernel, "modules"))
 			began := time.Now()
-			console := boot(t, k.arch, filepath.Join(dir, "vmlinuz"), pack(t, k.arch, filepath.Join(dir, "modules")))
-			t.Logf("%s after %s", between(console, guestMark+"release ", "\n"), time.Since(began).Round(100*time.Millisecond))
+			console := boot(t, k.arch, filepath.Join(kernel, "vmlinuz"), image)
+			if !strings.Contains(console, guestMark) {
+				t.Logf("the first boot came to nothing after %s, which happens under load", time.Since(began))
+				console = boot(t, k.arch, filepath.Join(kernel, "vmlinuz"), image)
+			}
+			t.Logf("%s ran for %s", between(console, guestMark+"release ", "\n"), time.Since(began).Round(100*time.Millisecond))
 			judge(t, k, console)
 		})
 	}
 }
 
 // pack makes the first file tree of the machine: this test and some modules.
-func pack(t *testing.T, arch, modulesDir string) string {
+func pack(t *testing.T, program, modulesDir string) string {
 	t.Helper()
-	dir := t.TempDir()
-	program := filepath.Join(dir, "test")
-	command(t, []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=" + arch}, "go", "test", "-c", "-ldflags=-s -w", "-o", program, ".")
 	var a initramfs
 	a.folder(guestModules[1:])
 	a.file("init", []byte(readFile(t, program)))
@@ -95,24 +113,26 @@ func pack(t *testing.T, arch, modulesDir string) string {
 		a.file(fmt.Sprintf("%s/%02d-%s", guestModules[1:], i, m.name), m.content)
 	}
 	a.end()
-	image := filepath.Join(dir, "initramfs")
+	image := filepath.Join(t.TempDir(), "initramfs")
 	if err := os.WriteFile(image, a.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return image
 }
 
-func command(t *testing.T, env []string, name string, args ...string) {
+func command(t *testing.T, env []string, name string, args ...string) error {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), name, args...)
 	cmd.Env = append(os.Environ(), env...)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%s: %v: %s", name, err, out)
+		return fmt.Errorf("%s: %w: %s", name, err, out)
 	}
+	return nil
 }
 
-// boot gives all that the machine has written on its console when it is off. It
-// is emulated: a hypervisor in a hypervisor may hang.
+// boot gives all that the machine has written on its console when it is off, or
+// until its time was up. It is emulated, since a hypervisor in a hypervisor may
+// hang, and has one processor, since two of them emulated may.
 func boot(t *testing.T, arch, kernel, image string) string {
 	t.Helper()
 	emulator, terminal := []string{"qemu-system-x86_64", "-cpu", "max"}, "ttyS0"
@@ -121,7 +141,7 @@ func boot(t *testing.T, arch, kernel, image string) string {
 		emulator, terminal = []string{"qemu-system-aarch64", "-M", "virt", "-cpu", "max,pauth-impdef=on"}, "ttyAMA0"
 	}
 	parameters := "quiet loglevel=1 panic=-1 console=" + terminal + " " + guestVariable + "=yes"
-	args := append(emulator[1:], "-accel", "tcg", "-m", "512", "-smp", "2", "-nographic", "-no-reboot",
+	args := append(emulator[1:], "-accel", "tcg", "-m", "512", "-nographic", "-no-reboot",
 		"-kernel", kernel, "-initrd", image, "-append", parameters)
 	ctx, cancel := context.WithTimeout(t.Context(), 180*time.Second)
 	defer cancel()
@@ -129,7 +149,7 @@ func boot(t *testing.T, arch, kernel, image string) string {
 	cmd := exec.CommandContext(ctx, emulator[0], args...)
 	cmd.Stdout, cmd.Stderr = &console, &console
 	if err := cmd.Run(); err != nil {
-		t.Errorf("%s: %v", emulator[0], err)
+		t.Logf("%s: %v", emulator[0], err)
 	}
 	return strings.ReplaceAll(console.String(), "\r", "")
 }
