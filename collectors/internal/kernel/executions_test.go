@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -127,16 +128,12 @@ func listEnded(t *testing.T, room uint32, n int) {
 	before := read(t, k)
 	pids := make(map[int]bool)
 	for range n {
-		cmd := exec.CommandContext(t.Context(), "/bin/true")
-		if err := cmd.Run(); err != nil {
-			t.Fatal(err)
-		}
-		pids[cmd.Process.Pid] = true
+		pids[run(t, nil, "nothing").Owner.PID] = true
 	}
 	listed := func(r *Reading) int {
 		count := 0
 		for _, p := range r.Programs {
-			if pids[p.ID.PID] && strings.HasSuffix(p.Path, "/true") {
+			if pids[p.ID.PID] && p.Ended != (time.Time{}) {
 				count++
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"strconv"
@@ -103,7 +104,7 @@ func generate(job []string) error {
 		}
 		return nil
 	case "burst": // address, connections
-		return burst(job[1], number(2))
+		return connectMany(job[1], number(2))
 	case "udp": // connected or not, address, datagrams, bytes
 		return datagrams(job[1] == "connected", job[2], number(3), number(4))
 	case "space": // bytes; in a new network namespace
@@ -112,6 +113,8 @@ func generate(job []string) error {
 		return spaceOut(job[1], job[2])
 	case "space-spray": // destinations; likewise
 		return spaceSpray(number(1))
+	case "nothing":
+		return nil
 	case "inherited": // bytes, on descriptor 3
 		_, err := os.NewFile(3, "inherited").Write(make([]byte, number(1)))
 		return err
@@ -190,7 +193,7 @@ func mapped(port, n int) error {
 
 const burstUp, burstDown = 10, 5
 
-func burst(address string, n int) error {
+func connectMany(address string, n int) error {
 	buf := make([]byte, burstUp)
 	for range n {
 		c, err := net.Dial("tcp", address)
@@ -270,7 +273,7 @@ func space(n int) error {
 // blackHole gives the namespace a way out that leads nowhere.
 func blackHole() error {
 	const name = "hole"
-	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR, 0)
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
@@ -282,14 +285,12 @@ func blackHole() error {
 	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, req); err != nil {
 		return err
 	}
-	for _, args := range [][]string{
-		{"link", "set", name, "up"}, {"address", "add", "10.77.0.1/16", "dev", name}, {"route", "add", "default", "dev", name},
-	} {
-		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
-			return fmt.Errorf("ip %s: %w: %s", args, err, out)
+	for _, neighbour := range []string{"203.0.113.250", "198.51.100.250"} {
+		if err := addAddress(name, netip.MustParseAddr(neighbour)); err != nil {
+			return err
 		}
 	}
-	return nil
+	return linkUp(name)
 }
 
 func spaceOut(stream, datagram string) error {
@@ -317,7 +318,7 @@ func spaceSpray(n int) error {
 		return err
 	}
 	for i := range n {
-		to := &net.UDPAddr{IP: net.IPv4(203, 0, 113, byte(i)), Port: 1000 + i/256}
+		to := &net.UDPAddr{IP: net.IPv4(203, 0, 113, byte(1 + i%240)), Port: 1000 + i/240}
 		if _, err := c.WriteToUDP(make([]byte, 10), to); err != nil {
 			return err
 		}

@@ -77,7 +77,7 @@ func runGuest() error {
 // that the kernel's own words come between lines only.
 func again(env []string, args ...string) error {
 	cmd := exec.Command("/proc/self/exe", args...)
-	cmd.Env = append([]string{"PATH=/", "HOME=/", "TMPDIR=/tmp"}, env...)
+	cmd.Env = append([]string{"PATH=/", "HOME=/", "TMPDIR=/tmp", "CITYWARD_GUEST=1"}, env...)
 	r, w, err := os.Pipe()
 	if err != nil {
 		return err

@@ -25,22 +25,10 @@ type debianKernel struct {
 }
 
 func debianKernels() []debianKernel {
-	const (
-		noAtomics = "5.10 has no atomic compare-and-swap"
-		noLengths = "6.1 has no tracepoint that tells the length sent or received"
-		noPeer    = "before 6.15 an accepted connection is told of first without its peer"
-	)
-	capture := []string{
-		"TestTCP", "TestRefusedIsAnAttempt", "TestUDP", "TestAnotherNamespace", "TestShortLivedProcesses", "TestBurst",
-		"TestLiveAndOlder", "TestPassedDescriptor", "TestZonesAreRenewed", "TestFullTableIsTold", "TestMemory",
-		"TestUnprivilegedIsUnsupported",
-	}
-	accepted := []string{"TestTCP", "TestAnotherNamespace", "TestBurst"}
 	return []debianKernel{
-		{"bullseye", "amd64", "5.10.", "none", because(noAtomics, capture...)},
-		{"bookworm", "amd64", "6.1.", "none", because(noLengths, capture...)},
-		{"trixie", "amd64", "6.12.", "bpf", because(noPeer, accepted...)},
-		{"trixie", "arm64", "6.12.", "bpf", because(noPeer, accepted...)},
+		{"bookworm", "amd64", "6.1.", "bpf", nil},
+		{"trixie", "amd64", "6.12.", "bpf", nil},
+		{"trixie", "arm64", "6.12.", "bpf", nil},
 		{"sid", "amd64", "7.", "bpf", nil},
 	}
 }
