@@ -67,7 +67,7 @@ func completeStore(store, more *DataStore) {
 	store.MediumZone = cmp.Or(store.MediumZone, more.MediumZone)
 	store.Peer = cmp.Or(store.Peer, more.Peer)
 	store.Encrypted = cmp.Or(store.Encrypted, more.Encrypted)
-	store.Exposed = append(store.Exposed, more.Exposed...)
+	store.Exposed = slices.Concat(store.Exposed, more.Exposed) // rows may serve another round
 	store.Examined += more.Examined
 }
 
