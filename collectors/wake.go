@@ -1,6 +1,8 @@
 package collectors
 
 import (
+	"net"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -41,7 +43,7 @@ func (w *waker) poll(from teller) {
 		}
 		// An error costs some of the events, which are in the tables all the same.
 		events, _ = from.Events(events[:0])
-		if slices.ContainsFunc(events, urgent) {
+		if urgent(events) {
 			select {
 			case w.signals <- struct{}{}:
 			default: // one waits already
@@ -50,9 +52,38 @@ func (w *waker) poll(from teller) {
 	}
 }
 
-// urgent reports whether a flow must not wait for the next round. One that came
-// in may: a public server is found by somebody new all the time.
-func urgent(e kernel.Event) bool { return e.Direction == kernel.Out }
+// urgent reports whether some flow must not wait for the next round. One that came
+// in may: a public server is found by somebody new all the time. One that stays on
+// this machine is told of where its route was not known yet.
+func urgent(events []kernel.Event) bool {
+	var here []netip.Addr // of this machine, once they are needed
+	for i := range events {
+		e := &events[i]
+		if e.Direction != kernel.Out || e.Remote.IsLoopback() {
+			continue
+		}
+		if here == nil {
+			here = addresses()
+		}
+		if !slices.Contains(here, e.Remote) {
+			return true
+		}
+	}
+	return false
+}
+
+// addresses lists those of this machine's interfaces. Without them a round too
+// many is made.
+func addresses() []netip.Addr {
+	all, _ := net.InterfaceAddrs()
+	list := make([]netip.Addr, 0, len(all))
+	for _, a := range all {
+		if prefix, err := netip.ParsePrefix(a.String()); err == nil {
+			list = append(list, prefix.Addr())
+		}
+	}
+	return list
+}
 
 func (w *waker) close() {
 	close(w.stop)

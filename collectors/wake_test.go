@@ -1,6 +1,7 @@
 package collectors
 
 import (
+	"net/netip"
 	"os"
 	"syscall"
 	"testing"
@@ -23,7 +24,13 @@ func (t *told) Events(into []kernel.Event) ([]kernel.Event, error) {
 }
 
 func TestWake(t *testing.T) {
-	out, in := kernel.Event{Direction: kernel.Out}, kernel.Event{Direction: kernel.In}
+	peer := netip.MustParseAddr("203.0.113.7")
+	out, in := kernel.Event{Direction: kernel.Out, Remote: peer}, kernel.Event{Direction: kernel.In, Remote: peer}
+	loop := kernel.Event{Direction: kernel.Out, Remote: netip.MustParseAddr("127.0.0.9")}
+	var own []kernel.Event
+	for _, address := range addresses() {
+		own = append(own, kernel.Event{Direction: kernel.Out, Remote: address})
+	}
 	for name, tt := range map[string]struct {
 		looks [][]kernel.Event
 		want  int
@@ -31,6 +38,7 @@ func TestWake(t *testing.T) {
 		"quiet":           {[][]kernel.Event{nil, nil}, 0},
 		"out":             {[][]kernel.Event{nil, {in, out}}, 1},
 		"in":              {[][]kernel.Event{{in}, {in, in}}, 0},
+		"to itself":       {[][]kernel.Event{{loop}, own}, 0},
 		"nobody listened": {[][]kernel.Event{{out}, {out, out}, {out}}, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
