@@ -83,10 +83,11 @@ func TestIdleCost(t *testing.T) {
 		return used() - before
 	}
 	without := wait()
-	if set.Wake() == nil {
+	wake := set.Wake()
+	if wake == nil {
 		t.Skip("no capture in this kernel")
 	}
-	if set.Wake() != set.Wake() {
+	if set.Wake() != wake {
 		t.Error("each call gives another channel")
 	}
 	with := wait()
