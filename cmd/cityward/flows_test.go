@@ -96,10 +96,11 @@ func TestWakeUpPublishes(t *testing.T) {
 	slices.Sort(took)
 	t.Logf("from the first packet to the published report, %d flows: p50 %v, p99 %v; the slowest round took %v", flows,
 		took[flows/2].Round(time.Millisecond), took[flows-1].Round(time.Millisecond), w.slowest(t).Round(time.Millisecond))
-	// A machine that is busy with other things makes rounds slow, and then they rest.
-	slowest := w.slowest(t)
-	if bound := 2*time.Second + 10*slowest; took[flows/2] > bound/2 || took[flows-1] > bound {
-		t.Errorf("%v is too late, at most %v where a short round takes %v", took, bound, slowest)
+	// A machine that is busy with other things makes rounds slow, after which the
+	// daemon rests the longer: there only the half of them must be in time.
+	const bound, slow = 2 * time.Second, 100 * time.Millisecond
+	if took[flows/2] > bound || took[flows-1] > bound && w.slowest(t) < slow {
+		t.Errorf("%v is too late, at most %v", took, bound)
 	}
 	page := w.scrapeUntil(t, `cityward_short_rounds_total`)
 	for _, line := range []string{"cityward_rounds_total 1\n", "cityward_program_outside_sent_bytes_total{program=\"stranger\"} 70\n"} {
