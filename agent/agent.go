@@ -4,6 +4,13 @@
 // scrape or a report never waits for a collector. A collector that hangs (a
 // dead network file system can hold a system call for ever) is left behind: its
 // evidence is a gap until it returns.
+//
+// Full rounds follow the clock and ask every collector. Between them a wake-up
+// from the kernel, or somebody who follows, has a short one made: only prompt
+// collectors are asked (see [collectors.Spec]), the facts of the others are those
+// of the full round before. All else is the same: the facts are merged, judged by
+// every check and published. So all reports come in one order from one place, and
+// whoever observes each of them once misses nothing.
 package agent
 
 import (
@@ -25,14 +32,15 @@ type Options struct {
 	Config    *configs.Config
 	Load      func() (*configs.Config, error) // reads the configuration anew, for Reload
 	Set       *collectors.Set                 // what to look with
+	Wake      <-chan struct{}                 // asks for a short round; may be nil
 	Checks    []checks.Check                  // what to judge
 	Log       *slog.Logger
 	Now       func() time.Time
 	Progress  func(name string, done, total int) // called before each collector; may be nil
-	Published func(*Report)                      // called after each round of Run; may be nil
+	Published func(*Report)                      // called after each round of Run, full or short; may be nil
 }
 
-// Agent runs rounds. Its methods are for one goroutine, but for Busy.
+// Agent runs rounds. Its methods are for one goroutine, but for Busy and Fresh.
 type Agent struct {
 	Options
 	state  ConfigState
@@ -40,8 +48,12 @@ type Agent struct {
 	stuck  map[string]<-chan struct{} // collectors that did not come back, until they do
 	given  map[string]*configs.Config // what each collector works by
 	since  map[string]time.Time       // when each finding was first seen with its verdict
+	kept   map[string]inventory.Facts // what collectors that are not prompt saw in the last full round
 	rounds uint64
+	shorts uint64
+	rested time.Time    // no short round before
 	began  atomic.Int64 // of the round that runs, in Unix nanoseconds; 0 between rounds
+	queue  *queue       // of those who wait for a round
 }
 
 // Report is one finished round. It is immutable.
@@ -52,7 +64,9 @@ type Report struct {
 	Policy     *configs.Policy // in force
 	Config     ConfigState
 	Collectors []CollectorStat
-	Rounds     uint64 // finished since the start, this one included
+	Rounds     uint64 // full ones finished since the start, this one included
+	Shorts     uint64 // likewise short ones
+	Short      bool   // whether this was one: what need not be prompt is of the full round before
 	Duration   time.Duration
 }
 
@@ -81,35 +95,13 @@ func New(o Options) *Agent {
 		stuck:   make(map[string]<-chan struct{}),
 		given:   make(map[string]*configs.Config),
 		since:   make(map[string]time.Time),
+		kept:    make(map[string]inventory.Facts),
+		queue:   newQueue(),
 	}
 	for _, entry := range o.Set.Entries() {
 		a.given[entry.Name] = o.Config
 	}
 	return a
-}
-
-// Run makes a round at once and then one each interval, until ctx ends. A value
-// on reload makes it read the configuration again first.
-func (a *Agent) Run(ctx context.Context, reload <-chan struct{}) error {
-	for {
-		report := a.Round(ctx)
-		if ctx.Err() != nil {
-			return nil //nolint:nilerr // being asked to stop is no failure
-		}
-		if a.Published != nil {
-			a.Published(report)
-		}
-		timer := time.NewTimer(max(a.Config.Round.Interval-report.Duration, a.Config.Round.Interval/10))
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return nil
-		case <-reload:
-			timer.Stop()
-			a.Reload()
-		case <-timer.C:
-		}
-	}
 }
 
 // Busy is how long the round that runs now has been running; 0 between rounds.
@@ -141,16 +133,22 @@ func (a *Agent) Reload() {
 }
 
 // Round looks at everything once and judges it.
-func (a *Agent) Round(ctx context.Context) *Report {
+func (a *Agent) Round(ctx context.Context) *Report { return a.round(ctx, false) }
+
+func (a *Agent) round(ctx context.Context, short bool) *Report {
 	began := a.Now()
 	a.began.Store(began.UnixNano())
 	defer a.began.Store(0)
 
-	facts := a.collect(ctx)
+	facts := a.collect(ctx, short)
 	snapshot := inventory.Merge(began, &facts)
 	findings := checks.Run(a.Checks, snapshot, &a.Config.Policy)
 	a.date(findings, began)
-	a.rounds++
+	if short {
+		a.shorts++
+	} else {
+		a.rounds++
+	}
 	return &Report{
 		Snapshot:   snapshot,
 		Findings:   findings,
@@ -159,6 +157,8 @@ func (a *Agent) Round(ctx context.Context) *Report {
 		Config:     a.state,
 		Collectors: a.collectorStats(),
 		Rounds:     a.rounds,
+		Shorts:     a.shorts,
+		Short:      short,
 		Duration:   a.Now().Sub(began),
 	}
 }
@@ -178,7 +178,7 @@ func (a *Agent) date(findings []finding.Finding, now time.Time) {
 	a.since = current
 }
 
-func (a *Agent) collect(ctx context.Context) inventory.Facts {
+func (a *Agent) collect(ctx context.Context, short bool) inventory.Facts {
 	var facts inventory.Facts
 	entries := a.Set.Entries()
 	for i, entry := range entries {
@@ -188,7 +188,13 @@ func (a *Agent) collect(ctx context.Context) inventory.Facts {
 		if a.Progress != nil {
 			a.Progress(entry.Name, i, len(entries))
 		}
-		part := a.ask(ctx, entry, facts)
+		part := a.kept[entry.Name]
+		if !short || entry.Prompt {
+			part = a.ask(ctx, entry, facts)
+		}
+		if !short && !entry.Prompt {
+			a.kept[entry.Name] = part
+		}
 		facts.Append(&part)
 	}
 	if a.Progress != nil {

@@ -39,6 +39,15 @@ func attempt(f inventory.Flow) inventory.Flow {
 	return f
 }
 
+// folded is flows that found no room of their own.
+func folded(f inventory.Flow) inventory.Flow {
+	f.Folded, f.Remote, f.Local = true, netip.AddrPort{}, netip.AddrPortFrom(netip.IPv6Unspecified(), f.Local.Port())
+	if f.Direction == inventory.Out {
+		f.Local = netip.AddrPort{}
+	}
+	return f
+}
+
 // holding is a machine where java (pid 10) holds the store's data and curl (pid
 // 11) does not.
 func holding(flows ...inventory.Flow) inventory.Facts {
@@ -82,6 +91,8 @@ func flowTrials() map[string][]trial {
 			{"a leak is seen through a gap", plus(holding(leak), inventory.Facts{Gaps: gap(inventory.KindFlows, "")}), city(), only("registry → 203.0.113.7:443", finding.Fail), nil},
 			{"another program speaks with the outside", holding(out(11, "203.0.113.7:443", inventory.Outside)), city(), only("registry", finding.Pass), nil},
 			{"holder is reached from the outside", holding(in("203.0.113.7", 8080, inventory.Outside)), city(), only("registry ← 203.0.113.7 on port 8080", finding.Fail), nil},
+			{"peers found no room", holding(folded(leak)), city(), only("registry → many, folded", finding.Fail), nil},
+			{"peers that came in found no room", holding(folded(in("203.0.113.7", 8080, inventory.Outside))), city(), only("registry ← many, folded, on port 8080", finding.Fail), nil},
 			{"holder tries", holding(attempt(leak)), city(), only("registry → 203.0.113.7:443", finding.Review), nil},
 			{"no city network", holding(leak), nowhere(), only("registry → 203.0.113.7:443", finding.Review), nil},
 			{
@@ -129,6 +140,7 @@ func flowTrials() map[string][]trial {
 			{"nothing declared", holding(leak), undeclared(), only("", finding.Unknown), nil},
 		},
 		"NET-002": {
+			{"destinations found no room", holding(folded(leak)), city(), only("/usr/bin/java → many, folded", finding.Fail), nil},
 			{"nothing beyond the city", holding(out(10, "10.77.0.9:443", inventory.City)), city(), only("", finding.Pass), nil},
 			{
 				"neighbours count as one destination", holding(leak, out(10, "203.0.113.9:443", inventory.Outside), out(11, "[2001:db8::1]:53", inventory.Outside)), city(),

@@ -50,7 +50,10 @@ type Configurer interface {
 type Spec struct {
 	Name  string
 	Kinds []string // of evidence that is missing when it fails altogether
-	New   func(m *Machine) Collector
+	// Prompt collectors see what must not wait: a wake-up from the kernel asks them
+	// again, and all others only each full round.
+	Prompt bool
+	New    func(m *Machine) Collector
 }
 
 // Machine is what collectors are made from.
@@ -64,22 +67,23 @@ type Machine struct {
 // All is the catalogue.
 func All() []Spec {
 	return []Spec{
-		{"machine", []string{inventory.KindMachine}, func(m *Machine) Collector { return machine.New(m.Host, m.Config) }},
-		{"process", []string{inventory.KindProcesses}, func(m *Machine) Collector { return process.New(m.Host, m.Config, m.kernel) }},
-		{"engine", []string{inventory.KindEngines}, func(m *Machine) Collector { return engine.New(m.Host, m.Config) }},
-		{"storage", []string{inventory.KindStorage}, func(m *Machine) Collector { return storage.New(m.Host, m.Config) }},
-		{"access", []string{inventory.KindAccess}, func(m *Machine) Collector { return access.New(m.Host, m.Config) }},
-		{"dpkg", []string{inventory.KindComponents, inventory.KindLicences}, func(m *Machine) Collector { return dpkg.New(m.Host) }},
-		{"flow", []string{inventory.KindFlows, inventory.KindListeners}, func(m *Machine) Collector { return flow.New(m.Host, m.Config, m.kernel) }},
-		{"custody", []string{inventory.KindHoldings}, func(m *Machine) Collector { return custody.New(m.Host, m.Config) }},
-		{"geo", []string{inventory.KindPlaces}, func(m *Machine) Collector { return geo.New(m.Host, m.Config) }},
+		{"machine", []string{inventory.KindMachine}, false, func(m *Machine) Collector { return machine.New(m.Host, m.Config) }},
+		{"process", []string{inventory.KindProcesses}, true, func(m *Machine) Collector { return process.New(m.Host, m.Config, m.kernel) }},
+		{"engine", []string{inventory.KindEngines}, false, func(m *Machine) Collector { return engine.New(m.Host, m.Config) }},
+		{"storage", []string{inventory.KindStorage}, false, func(m *Machine) Collector { return storage.New(m.Host, m.Config) }},
+		{"access", []string{inventory.KindAccess}, false, func(m *Machine) Collector { return access.New(m.Host, m.Config) }},
+		{"dpkg", []string{inventory.KindComponents, inventory.KindLicences}, true, func(m *Machine) Collector { return dpkg.New(m.Host) }},
+		{"flow", []string{inventory.KindFlows, inventory.KindListeners}, true, func(m *Machine) Collector { return flow.New(m.Host, m.Config, m.kernel) }},
+		{"custody", []string{inventory.KindHoldings}, true, func(m *Machine) Collector { return custody.New(m.Host, m.Config) }},
+		{"geo", []string{inventory.KindPlaces}, true, func(m *Machine) Collector { return geo.New(m.Host, m.Config) }},
 	}
 }
 
 // Entry is a collector at work.
 type Entry struct {
-	Name  string
-	Kinds []string
+	Name   string
+	Kinds  []string
+	Prompt bool
 	Collector
 }
 
@@ -96,6 +100,7 @@ type Set struct {
 	host    *host.Host // nil for a set that Of made
 	kernel  *kernel.Kernel
 	entries []Entry
+	waker   *waker // nil before the first call of Wake
 
 	unpinned error
 }
@@ -118,7 +123,7 @@ func Build(catalogue []Spec, root string, cfg *configs.Config, now func() time.T
 		set.kernel = m.kernel
 	}
 	for _, spec := range catalogue {
-		set.entries = append(set.entries, Entry{spec.Name, spec.Kinds, spec.New(m)})
+		set.entries = append(set.entries, Entry{spec.Name, spec.Kinds, spec.Prompt, spec.New(m)})
 	}
 	return set, nil
 }
@@ -158,6 +163,9 @@ func (s *Set) Entries() []Entry { return s.entries }
 
 // Close ends what collectors hold and releases the machine, once.
 func (s *Set) Close() error {
+	if s.waker != nil {
+		s.waker.close()
+	}
 	var errs []error
 	for _, entry := range s.entries {
 		if c, holds := entry.Collector.(io.Closer); holds {
@@ -170,6 +178,6 @@ func (s *Set) Close() error {
 	if s.host != nil {
 		errs = append(errs, s.host.Close())
 	}
-	s.entries, s.kernel, s.host = nil, nil, nil
+	s.entries, s.waker, s.kernel, s.host = nil, nil, nil, nil
 	return errors.Join(errs...)
 }

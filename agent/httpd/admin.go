@@ -24,7 +24,7 @@ const (
 func (s *Server) adminHandler() http.Handler {
 	mux := http.NewServeMux()
 	for _, name := range []string{"findings", "flows", "custody", "inventory", "checks", "status"} {
-		mux.HandleFunc("GET /api/v1/"+name, func(w http.ResponseWriter, _ *http.Request) { s.document(w, name) })
+		mux.HandleFunc("GET /api/v1/"+name, func(w http.ResponseWriter, r *http.Request) { s.document(w, r, name) })
 	}
 	mux.HandleFunc("POST /-/reload", func(w http.ResponseWriter, _ *http.Request) {
 		s.options.Reload()
@@ -33,15 +33,32 @@ func (s *Server) adminHandler() http.Handler {
 	return noSniff(mux)
 }
 
-func (s *Server) document(w http.ResponseWriter, name string) {
+// document answers from the last round; flows?fresh from one that begins now.
+func (s *Server) document(w http.ResponseWriter, r *http.Request, name string) {
 	if !s.ready.Load() {
 		refuse(w, http.StatusServiceUnavailable, errors.New("no round is finished yet"))
+		return
+	}
+	if name == "flows" && r.URL.Query().Has("fresh") {
+		s.fresh(w, r, name)
 		return
 	}
 	body, err := s.options.Documents.Document(name)
 	if err != nil {
 		s.options.Log.Error("document is missing", "document", name, "err", err)
 		refuse(w, http.StatusInternalServerError, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(body)
+}
+
+func (s *Server) fresh(w http.ResponseWriter, r *http.Request, name string) {
+	ctx, cancel := context.WithTimeout(r.Context(), freshTimeout)
+	defer cancel()
+	body, err := s.options.Documents.Fresh(ctx, name)
+	if err != nil { // no round in time, or none any more
+		refuse(w, http.StatusServiceUnavailable, err)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")

@@ -71,6 +71,36 @@ func TestAdminSocket(t *testing.T) {
 	}
 }
 
+func TestFreshFlows(t *testing.T) {
+	o := options(t)
+	o.Admin = filepath.Join(t.TempDir(), "admin.sock")
+	s := serve(t, o)
+	client := unixClient(t, o.Admin)
+	if response := get(t, client, "http://admin/api/v1/flows?fresh"); response.status != http.StatusServiceUnavailable {
+		t.Errorf("before the first round: %d %s", response.status, response.body)
+	}
+	s.Ready()
+	if response := get(t, client, "http://admin/api/v1/flows?fresh"); response.status != http.StatusOK || response.body != `{"fresh":"flows"}` {
+		t.Errorf("%d %s", response.status, response.body)
+	}
+	// A short round does not look at software, so that cannot be fresh.
+	if response := get(t, client, "http://admin/api/v1/inventory?fresh"); response.body != `{"document":"inventory"}` {
+		t.Errorf("%d %s", response.status, response.body)
+	}
+}
+
+func TestFreshFlowsAtTheEnd(t *testing.T) {
+	o := options(t)
+	o.Admin = filepath.Join(t.TempDir(), "admin.sock")
+	o.Documents = broken{}
+	s := serve(t, o)
+	s.Ready()
+	if response := get(t, unixClient(t, o.Admin), "http://admin/api/v1/flows?fresh"); response.status != http.StatusServiceUnavailable ||
+		response.body != `{"error":"wait for a round: the daemon stops"}`+"\n" {
+		t.Errorf("%d %s", response.status, response.body)
+	}
+}
+
 func TestAdminSocketsPlace(t *testing.T) {
 	stale := func(t *testing.T, path string) { // as a daemon leaves it that was killed
 		t.Helper()

@@ -7,7 +7,9 @@
 // certificates and passwords are the exporter-toolkit's, so that a web
 // configuration that works for any Prometheus exporter works here.
 //
-// Nothing here looks at the machine: a request is answered from the last round.
+// Nothing here looks at the machine: a request is answered from the last round. Who
+// follows flows on the admin socket asks for a round that begins now; that is one
+// for all who ask, and the agent bounds how many it makes.
 package httpd
 
 import (
@@ -35,12 +37,15 @@ const (
 	maxHeader     = 16 << 10
 	maxScrapes    = 5 // at once: two servers of a pair, and a person
 	stopTimeout   = 5 * time.Second
+	freshTimeout  = 20 * time.Second // a full round that is slow may be in the way
 )
 
 // Documents gives what the admin socket serves.
 type Documents interface {
 	// Document gives one document of the last round as JSON.
 	Document(name string) ([]byte, error)
+	// Fresh gives one of a round that begins after the call.
+	Fresh(ctx context.Context, name string) ([]byte, error)
 }
 
 // Options is what a server needs.

@@ -40,6 +40,20 @@ func (documents) Document(name string) ([]byte, error) {
 	return []byte(`{"document":"` + name + `"}`), nil
 }
 
+func (documents) Fresh(ctx context.Context, name string) ([]byte, error) {
+	if _, bounded := ctx.Deadline(); !bounded {
+		return nil, errors.New("make document: it may wait for ever")
+	}
+	return []byte(`{"fresh":"` + name + `"}`), nil
+}
+
+// broken has no round any more.
+type broken struct{ documents }
+
+func (broken) Fresh(context.Context, string) ([]byte, error) {
+	return nil, errors.New("wait for a round: the daemon stops")
+}
+
 func options(t *testing.T) Options {
 	t.Helper()
 	registry := prometheus.NewRegistry()

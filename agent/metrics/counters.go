@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"cityward/agent"
 	"cityward/collectors/inventory"
 	"cityward/configs"
 )
@@ -19,7 +20,7 @@ const maxOpen = 20
 // other counts what came after those.
 const other = "other"
 
-// patience is how many rounds a vanished row is remembered. A namespace that
+// patience is how many full rounds a vanished row is remembered. A namespace that
 // cannot be read for one round hides its rows; counted anew when they come back,
 // old bytes would look like new ones.
 const patience = 10
@@ -40,6 +41,7 @@ type rowKey struct {
 	netNS               uint64
 	direction, protocol string
 	local, remote       netip.AddrPort
+	folded              inventory.Zone // of a row without addresses, of which there is one for each zone
 }
 
 // row is what was known of a flow the last time it was seen.
@@ -84,11 +86,14 @@ func zones() []string {
 }
 
 // observe adds what each flow moved since the round before. Of a flow seen for
-// the first time that is all it ever moved: bytes that left before the daemon
-// started have left, too.
-func (c *counters) observe(s *inventory.Snapshot, policy *configs.Policy) {
-	c.round++
-	c.declare(policy)
+// the first time that is all it ever moved, but for what an earlier run of the
+// daemon has reported: bytes that left before the daemon started have left, too.
+func (c *counters) observe(r *agent.Report) {
+	s := r.Snapshot
+	if !r.Short {
+		c.round++
+	}
+	c.declare(r.Policy)
 	outside := make(map[place]uint64)
 	programs := make(map[program]uint64)
 	for i := range s.Flows {
@@ -132,11 +137,17 @@ func (c *counters) declare(policy *configs.Policy) {
 // began at another time, or shrank, is a new one.
 func (c *counters) advance(flow *inventory.Flow) (*row, volume) {
 	now := volume{flow.Sent, flow.Received, flow.Connections}
-	key := rowKey{flow.Process, flow.NetNS, flow.Direction, flow.Protocol, flow.Local, flow.Remote}
+	key := rowKey{flow.Process, flow.NetNS, flow.Direction, flow.Protocol, flow.Local, flow.Remote, 0}
+	if flow.Folded {
+		key.folded = flow.Zone
+	}
 	known := c.rows[key]
 	if known == nil || !known.first.Equal(flow.First) ||
 		now.sent < known.sent || now.received < known.received || now.begun < known.begun {
-		known = &row{first: flow.First, program: program(label(""))}
+		known = &row{first: flow.First, program: program(label("")), volume: volume{
+			sent: min(flow.Reported.Sent, now.sent), received: min(flow.Reported.Received, now.received),
+			begun: min(flow.Reported.Connections, now.begun),
+		}}
 		c.rows[key] = known
 	}
 	grown := volume{now.sent - known.sent, now.received - known.received, now.begun - known.begun}

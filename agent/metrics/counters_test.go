@@ -3,6 +3,7 @@ package metrics
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
 	"testing"
@@ -11,6 +12,15 @@ import (
 	"cityward/collectors/inventory"
 	"cityward/configs"
 )
+
+// folded gives one program's rows for want of room, to the outside and the city.
+func folded(outside, city uint64) []inventory.Flow {
+	rows := []inventory.Flow{flow(1, inventory.Outside, outside, 1, taken()), flow(1, inventory.City, city, 1, taken().Add(time.Second))}
+	for i := range rows {
+		rows[i].Folded, rows[i].Local, rows[i].Remote = true, netip.AddrPort{}, netip.AddrPort{}
+	}
+	return rows
+}
 
 func TestFlowCounters(t *testing.T) {
 	begin, later := taken(), taken().Add(time.Hour)
@@ -42,6 +52,7 @@ func TestFlowCounters(t *testing.T) {
 			[][]inventory.Flow{{flow(1, inventory.Outside, 10, 1, begin), flow(2, inventory.Outside, 20, 1, begin)}},
 			2, 30, 0,
 		},
+		{"one program's flows without room", [][]inventory.Flow{folded(10, 20), folded(10, 20), folded(15, 20)}, 1, 15, 20},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -61,6 +72,66 @@ func TestFlowCounters(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A daemon that starts anew finds a pinned capture: what the one before has
+// reported is not counted again.
+func TestReportedBytesAreNotCountedAgain(t *testing.T) {
+	old := func(sent, connections uint64) inventory.Flow {
+		f := flow(1, inventory.Outside, sent, connections, taken())
+		f.Reported = inventory.Volume{Sent: 100, Received: 200, Connections: 2}
+		return f
+	}
+	reused := flow(1, inventory.Outside, 30, 1, taken().Add(time.Hour)) // the row went, and another took its place
+	broken := old(10, 1)                                                // reported more than there is
+	for name, tt := range map[string]struct {
+		rounds      []inventory.Flow
+		begun, sent uint64
+	}{
+		"nothing new":   {[]inventory.Flow{old(100, 2)}, 0, 0},
+		"while away":    {[]inventory.Flow{old(130, 3)}, 1, 30},
+		"and after":     {[]inventory.Flow{old(130, 3), old(150, 3)}, 1, 50},
+		"another":       {[]inventory.Flow{old(130, 3), reused}, 2, 60},
+		"never reports": {[]inventory.Flow{broken}, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := observed()
+			for i, f := range tt.rounds {
+				m.Observe(reportOf(uint64(i), &inventory.Facts{Flows: []inventory.Flow{f}}, &configs.Policy{}))
+			}
+			const labels = `{direction="out",peer_zone="outside",protocol="tcp"}`
+			for series, want := range map[string]uint64{
+				"cityward_flows_total": tt.begun, "cityward_flow_sent_bytes_total": tt.sent, "cityward_flow_received_bytes_total": 2 * tt.sent,
+			} {
+				if got := value(t, m, series+labels); got != strconv.FormatUint(want, 10) {
+					t.Errorf("%s is %s, want %d", series, got, want)
+				}
+			}
+		})
+	}
+}
+
+// A short round counts what moved, and neither ages rows nor hides how long full
+// ones take.
+func TestShortRoundsOnThePage(t *testing.T) {
+	m := observed(reportOf(1, &inventory.Facts{Flows: []inventory.Flow{flow(1, inventory.Outside, 100, 1, taken())}}, &configs.Policy{}))
+	for n := range uint64(3 * patience) {
+		r := reportOf(1, &inventory.Facts{}, &configs.Policy{})
+		r.Short, r.Shorts, r.Duration = true, n+1, time.Millisecond
+		m.Observe(r)
+	}
+	m.Observe(reportOf(2, &inventory.Facts{Flows: []inventory.Flow{flow(1, inventory.Outside, 120, 1, taken())}}, &configs.Policy{}))
+	r := reportOf(2, &inventory.Facts{Flows: []inventory.Flow{flow(1, inventory.Outside, 150, 1, taken())}}, &configs.Policy{})
+	r.Short, r.Shorts, r.Duration = true, 31, time.Millisecond
+	m.Observe(r)
+	for series, want := range map[string]string{
+		`cityward_flow_sent_bytes_total{direction="out",peer_zone="outside",protocol="tcp"}`: "150",
+		"cityward_rounds_total": "2", "cityward_short_rounds_total": "31", "cityward_round_duration_seconds": "0.25",
+	} {
+		if got := value(t, m, series); got != want {
+			t.Errorf("%s is %s, want %s", series, got, want)
+		}
 	}
 }
 

@@ -9,7 +9,7 @@ type families struct {
 
 	buildInfo, machineInfo                                     *prometheus.Desc
 	configValid, configReload, waiversValid                    *prometheus.Desc
-	rounds, roundTimestamp, roundDuration                      *prometheus.Desc
+	rounds, shortRounds, roundTimestamp, roundDuration         *prometheus.Desc
 	collectorSuccess, collectorDuration, collectorLastSuccess  *prometheus.Desc
 	captureTier, captureComplete                               *prometheus.Desc
 	events, eventsLost, eventsUnattributed, gaps               *prometheus.Desc
@@ -53,9 +53,11 @@ func (f *families) agent() {
 	f.configReload = f.add("config_reload_timestamp_seconds", "When the configuration in force was read, in Unix time.")
 	f.waiversValid = f.add("waivers_valid", "1 if the waiver file is sound or absent, 0 if it is broken and no waiver is honoured.")
 	f.rounds = f.add("rounds_total", "Rounds finished since the daemon started: everything looked at and judged once.")
+	f.shortRounds = f.add("short_rounds_total",
+		"Short rounds finished since the daemon started: between two rounds, what must not wait was looked at again, and all judged.")
 	f.roundTimestamp = f.add("round_timestamp_seconds",
-		"When the round that this page shows began, in Unix time. Every value here is as old as this.")
-	f.roundDuration = f.add("round_duration_seconds", "How long that round took.")
+		"When the round that this page shows began, in Unix time. Every value here is as old as this; in a short round the slow ones are as old as the last success of their collector.")
+	f.roundDuration = f.add("round_duration_seconds", "How long the last round took that was not a short one.")
 	f.waiverExpiry = f.add("waiver_expiry_timestamp_seconds",
 		"End of a waiver, in Unix time. The id is the check's; a further waiver of the same check has its number in the file after a slash.", "id")
 	f.transferExpiry = f.add("transfer_expiry_timestamp_seconds", "End of an approved transfer, in Unix time.", "id")

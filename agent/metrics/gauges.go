@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"fmt"
+	"time"
 
 	"cityward/agent"
 	"cityward/checks/finding"
@@ -9,10 +10,11 @@ import (
 )
 
 // report shows how the round itself went.
-func (p *page) report(f *families, r *agent.Report) {
+func (p *page) report(f *families, r *agent.Report, took time.Duration) {
 	p.counter(f.rounds, r.Rounds)
+	p.counter(f.shortRounds, r.Shorts)
 	p.gauge(f.roundTimestamp, unix(r.Snapshot.Taken))
-	p.gauge(f.roundDuration, r.Duration.Seconds())
+	p.gauge(f.roundDuration, took.Seconds())
 	p.gauge(f.configValid, number(r.Config.Valid))
 	p.gauge(f.configReload, unix(r.Config.Loaded))
 	p.gauge(f.waiversValid, number(r.Policy.WaiverErr == nil))

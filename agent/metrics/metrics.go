@@ -17,6 +17,7 @@ package metrics
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -31,8 +32,9 @@ type Metrics struct {
 	build    []string // label values of cityward_build_info
 	current  atomic.Pointer[[]prometheus.Metric]
 
-	observing sync.Mutex // guards counters
+	observing sync.Mutex // guards what follows
 	counters  *counters
+	took      time.Duration // the last full round
 }
 
 // New returns metrics that know the build and nothing else yet.
@@ -56,16 +58,19 @@ func New(version, revision, goversion string) *Metrics {
 // and of the agent's own process.
 func (m *Metrics) Registry() *prometheus.Registry { return m.registry }
 
-// Observe shows a report from now on. Every finished round must pass here, in
-// order and once, or the counters miss bytes.
+// Observe shows a report from now on. Every finished round, full or short, must
+// pass here, in order and once, or the counters miss bytes.
 func (m *Metrics) Observe(report *agent.Report) {
 	m.observing.Lock()
 	defer m.observing.Unlock()
 
-	m.counters.observe(report.Snapshot, report.Policy)
+	m.counters.observe(report)
+	if !report.Short {
+		m.took = report.Duration
+	}
 	next := newPage(len(*m.current.Load()))
 	next.gauge(m.families.buildInfo, 1, m.build...)
-	next.report(m.families, report)
+	next.report(m.families, report, m.took)
 	next.machine(m.families, report.Snapshot)
 	next.checks(m.families, report)
 	next.software(m.families, report.Snapshot)

@@ -113,19 +113,28 @@ func (d documenter) process(id inventory.Execution) *jsonProcess {
 	return doc
 }
 
-func endpoint(a netip.AddrPort) jsonEndpoint { return jsonEndpoint{a.Addr().String(), a.Port()} }
+// endpoint gives nil where the address is not known.
+func endpoint(a netip.AddrPort) *jsonEndpoint {
+	if !a.IsValid() {
+		return nil
+	}
+	return &jsonEndpoint{a.Addr().String(), a.Port()}
+}
 
-func (d documenter) flows() []jsonFlow {
-	docs := []jsonFlow{}
+func (d documenter) flows() []Flow {
+	docs := []Flow{}
 	for i := range d.Flows {
 		f := &d.Flows[i]
-		place, _ := d.Place(f.Remote.Addr())
-		docs = append(docs, jsonFlow{
+		doc := Flow{
 			Program: d.process(f.Process), Direction: f.Direction, Protocol: f.Protocol, Local: endpoint(f.Local),
-			Remote: jsonRemote{endpoint(f.Remote), []string{}, known(place.Country), known(place.Operator)},
-			Zone:   f.Zone.String(), Sent: f.Sent, Received: f.Received, Connections: f.Connections,
+			Zone: f.Zone.String(), Sent: f.Sent, Received: f.Received, Connections: f.Connections, Open: f.Open,
 			First: f.First.UTC(), Last: f.Last.UTC(),
-		})
+		}
+		if remote := endpoint(f.Remote); remote != nil {
+			place, _ := d.Place(f.Remote.Addr())
+			doc.Remote = &jsonRemote{*remote, []string{}, known(place.Country), known(place.Operator)}
+		}
+		docs = append(docs, doc)
 	}
 	return docs
 }
@@ -144,7 +153,10 @@ func (d documenter) custody() []jsonHolding {
 func (d documenter) destinations(h inventory.Holding) []jsonDestination {
 	docs := []jsonDestination{}
 	for _, f := range d.FlowsOf(h.Process) {
-		doc := jsonDestination{jsonEndpoint: endpoint(f.Remote), Zone: f.Zone.String(), Sent: f.Sent, First: f.First.UTC(), Last: f.Last.UTC()}
+		doc := jsonDestination{Zone: f.Zone.String(), Sent: f.Sent, First: f.First.UTC(), Last: f.Last.UTC()}
+		if remote := endpoint(f.Remote); remote != nil {
+			doc.Address, doc.Port = &remote.Address, &remote.Port
+		}
 		transfers := d.Policy.MatchTransfers(configs.TransferQuery{
 			Direction: f.Direction, Remote: f.Remote.Addr(), Port: f.Port(), Program: d.Executable(f.Process), Store: h.Store, At: d.Taken,
 		})
@@ -216,7 +228,7 @@ func (d documenter) gaps() []jsonGap {
 
 func (d documenter) status() jsonStatus {
 	doc := jsonStatus{
-		Taken: d.Taken.UTC(), Rounds: d.Rounds, Duration: d.Duration.Seconds(), Capture: d.capture(),
+		Taken: d.Taken.UTC(), Rounds: d.Rounds, Shorts: d.Shorts, Duration: d.Duration.Seconds(), Capture: d.capture(),
 		Config:     jsonConfigState{d.Config.Valid, d.Config.Loaded.UTC(), known(d.Config.Err)},
 		Collectors: []jsonCollector{}, Gaps: d.gaps(),
 	}

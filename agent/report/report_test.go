@@ -49,6 +49,8 @@ func sample() *agent.Report {
 			{Process: db, Direction: inventory.Out, Protocol: "tcp", Local: netip.MustParseAddrPort("10.0.0.1:0"), Remote: netip.MustParseAddrPort("203.0.113.7:443"), Sent: 1234, Received: 5, Connections: 1, First: noon(), Last: noon()},
 			{Process: gone, Direction: inventory.In, Protocol: "tcp", Local: netip.MustParseAddrPort("10.0.0.1:22"), Remote: netip.MustParseAddrPort("10.0.0.2:0"), Zone: inventory.City, First: noon(), Last: noon()},
 			{Direction: inventory.Out, Protocol: "udp", Remote: netip.MustParseAddrPort("198.51.100.1:53"), Zone: inventory.Approved, Sent: 80, First: noon(), Last: noon()},
+			{Process: db, Direction: inventory.Out, Protocol: "udp", Folded: true, Sent: 7, Connections: 3, First: noon(), Last: noon()},
+			{Process: db, Direction: inventory.In, Protocol: "tcp", Folded: true, Local: netip.MustParseAddrPort("[::]:5432"), Zone: inventory.City, Received: 9, Connections: 2, Open: 1, First: noon(), Last: noon()},
 		},
 		Stores: []inventory.DataStore{{
 			ID: "registry", Class: "citizen", Medium: inventory.MediumLocal, MediumZone: inventory.Host, Encrypted: inventory.EncryptedYes, Services: []string{"tcp:5432"},

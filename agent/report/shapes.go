@@ -13,7 +13,7 @@ type jsonScan struct {
 	Inventory  jsonInventory          `json:"inventory"`
 	DataStores []jsonStore            `json:"data_stores"`
 	Candidates []jsonCandidate        `json:"candidates"`
-	Flows      []jsonFlow             `json:"flows"`
+	Flows      []Flow                 `json:"flows"`
 	Custody    []jsonHolding          `json:"custody"`
 	Checks     []jsonCheck            `json:"checks"`
 	Findings   []jsonFinding          `json:"findings"`
@@ -100,18 +100,21 @@ type jsonRemote struct {
 	Operator *string  `json:"operator"`
 }
 
-type jsonFlow struct {
-	Program     *jsonProcess `json:"program"`
-	Direction   string       `json:"direction"`
-	Protocol    string       `json:"protocol"`
-	Local       jsonEndpoint `json:"local"`
-	Remote      jsonRemote   `json:"remote"`
-	Zone        string       `json:"zone"`
-	Sent        uint64       `json:"sent_bytes"`
-	Received    uint64       `json:"received_bytes"`
-	Connections uint64       `json:"connections"`
-	First       time.Time    `json:"first"`
-	Last        time.Time    `json:"last"`
+// Flow is one flow as JSON shows it. Local and Remote are null of many flows in
+// one, whose addresses found no room.
+type Flow struct {
+	Program     *jsonProcess  `json:"program"`
+	Direction   string        `json:"direction"`
+	Protocol    string        `json:"protocol"`
+	Local       *jsonEndpoint `json:"local"`
+	Remote      *jsonRemote   `json:"remote"`
+	Zone        string        `json:"zone"`
+	Sent        uint64        `json:"sent_bytes"`
+	Received    uint64        `json:"received_bytes"`
+	Connections uint64        `json:"connections"`
+	Open        int           `json:"open_connections"`
+	First       time.Time     `json:"first"`
+	Last        time.Time     `json:"last"`
 }
 
 type jsonHolding struct {
@@ -125,7 +128,8 @@ type jsonHolding struct {
 }
 
 type jsonDestination struct {
-	jsonEndpoint
+	Address  *string   `json:"address"`
+	Port     *uint16   `json:"port"`
 	Zone     string    `json:"zone"`
 	Transfer *string   `json:"transfer"`
 	Sent     uint64    `json:"sent_bytes"`
@@ -189,6 +193,7 @@ type jsonGap struct {
 type jsonStatus struct {
 	Taken      time.Time              `json:"taken"`
 	Rounds     uint64                 `json:"rounds"`
+	Shorts     uint64                 `json:"short_rounds"`
 	Duration   float64                `json:"round_seconds"`
 	Capture    map[string]jsonCapture `json:"capture"`
 	Config     jsonConfigState        `json:"config"`

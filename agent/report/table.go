@@ -93,11 +93,21 @@ func (t *table) rows(heading string, rows [][]string) {
 	t.err = tw.Flush()
 }
 
-func (t *table) paint(code, text string) string {
-	if !t.style.Colour {
+func (t *table) paint(code, text string) string { return t.style.paint(code, text) }
+
+func (s Style) paint(code, text string) string {
+	if !s.Colour {
 		return text
 	}
 	return "\x1b[" + code + "m" + text + "\x1b[0m"
+}
+
+// time suits a column.
+func (s Style) time(at time.Time) string {
+	if s.Local {
+		return at.Local().Format(time.DateTime)
+	}
+	return at.UTC().Format(time.RFC3339)
 }
 
 func (t *table) machine() {
@@ -243,12 +253,15 @@ func (t *table) country(f *inventory.Flow) string {
 	return place.Country
 }
 
-// peer names the far end; of an incoming connection the port that it came to.
 func peer(f *inventory.Flow) string {
-	if f.Direction == inventory.In {
-		return fmt.Sprintf("%s to port %d", f.Remote.Addr(), f.Local.Port())
+	name := folded
+	switch {
+	case f.Remote.IsValid() && f.Direction == inventory.In:
+		name = f.Remote.Addr().String()
+	case f.Remote.IsValid():
+		name = f.Remote.String()
 	}
-	return f.Remote.String()
+	return farEnd(f.Direction, name, f.Local.Port())
 }
 
 func (t *table) programName(id inventory.Execution) string {

@@ -64,11 +64,19 @@ const unknown = "unknown program"
 // endpoint is what a finding is about: a remote address and port, or a remote
 // address and the local port that it came to.
 func endpoint(f *inventory.Flow) string {
-	if f.Direction == inventory.In {
+	switch {
+	case f.Direction == inventory.In && f.Folded:
+		return fmt.Sprintf(" ← %s, on port %d", folded, f.Local.Port())
+	case f.Direction == inventory.In:
 		return fmt.Sprintf(" ← %s on port %d", f.Remote.Addr(), f.Local.Port())
+	case f.Folded:
+		return " → " + folded
 	}
 	return " → " + f.Remote.String()
 }
+
+// folded stands for the peers of flows that found no room of their own.
+const folded = "many, folded"
 
 // exchange adds up the flows that one finding is about.
 type exchange struct {

@@ -47,7 +47,10 @@ func JudgeNET002(s *inventory.Snapshot, p *configs.Policy) []finding.Finding {
 			continue
 		}
 		who := program(s, f.Process)
-		subject := fmt.Sprintf("%s → %s port %d", who, network(f.Remote.Addr()), f.Remote.Port())
+		subject := who + endpoint(f)
+		if !f.Folded {
+			subject = fmt.Sprintf("%s → %s port %d", who, network(f.Remote.Addr()), f.Remote.Port())
+		}
 		destinations.exchange(subject).add(f, who, "", transfers)
 	}
 	found := destinations.findings(s, p, "other destinations")

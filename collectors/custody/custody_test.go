@@ -164,6 +164,7 @@ func TestServices(t *testing.T) {
 			out(22, "127.0.0.1:5432", 2, 2),          // refused
 			{Process: id(23), Direction: inventory.In, Protocol: "tcp", Local: netip.MustParseAddrPort("127.0.0.1:5432")},
 			nameless,
+			{Process: id(24), Direction: inventory.Out, Protocol: "tcp", Folded: true},
 		},
 		Locals: []inventory.LocalConnection{
 			{Process: id(30), Peer: id(1), Path: socket},
@@ -185,8 +186,8 @@ func TestServices(t *testing.T) {
 	if want := map[int]int{10: 1, 11: 1, 12: 2, 13: 1, 30: 1, 31: 1}; !reflect.DeepEqual(got, want) {
 		t.Errorf("clients and their servers %v, want %v", got, want)
 	}
-	if gaps := gapsOf(facts, "db"); len(gaps) != 2 {
-		t.Errorf("gaps %q, want one for the files and one for the connection of nobody", gaps)
+	if gaps := gapsOf(facts, "db"); len(gaps) != 3 {
+		t.Errorf("gaps %q, want one for the files, one for the connection of nobody and one for the peers that are not known", gaps)
 	}
 }
 

@@ -12,6 +12,12 @@ import (
 // read what is served.
 func (r *round) services() {
 	here := r.addresses()
+	folded := 0 // flows whose peers are not known, and may be a service
+	for i := range r.seen.Flows {
+		if f := &r.seen.Flows[i]; f.Folded && f.Direction == inventory.Out {
+			folded++
+		}
+	}
 	for i := range r.cfg.Stores {
 		store := &r.cfg.Stores[i]
 		nameless := 0
@@ -21,6 +27,9 @@ func (r *round) services() {
 			} else {
 				nameless += r.clients(store.ID, service, here)
 			}
+		}
+		if folded > 0 && len(store.Services) > 0 {
+			r.gap(store.ID, store.ID, "connections whose peers found no room in the kernel may be to its services (capture.flows bounds them)", folded)
 		}
 		if nameless > 0 {
 			r.gap(store.ID, store.ID, "connections to its services belong to no known program", nameless)

@@ -65,7 +65,7 @@ type Flow struct {
 	Last        time.Time // last round that saw it, or its end
 	Open        int       // connections open now
 	Zone        Zone      // of the remote address
-	Folded      bool      // many flows in one for want of room: the addresses are not known
+	Folded      bool      // many flows in one for want of room: Remote is not valid, and of Local at most the port is known
 	Reported    Volume    // of the counts, what an earlier run of the agent has reported
 }
 

@@ -67,7 +67,7 @@ func completeStore(store, more *DataStore) {
 	store.MediumZone = cmp.Or(store.MediumZone, more.MediumZone)
 	store.Peer = cmp.Or(store.Peer, more.Peer)
 	store.Encrypted = cmp.Or(store.Encrypted, more.Encrypted)
-	store.Exposed = append(store.Exposed, more.Exposed...)
+	store.Exposed = slices.Concat(store.Exposed, more.Exposed) // rows may serve another round
 	store.Examined += more.Examined
 }
 
@@ -107,7 +107,7 @@ func (s *Snapshot) sort() {
 	})
 	slices.SortStableFunc(s.Flows, func(a, b Flow) int {
 		return cmp.Or(a.Process.Compare(b.Process), cmp.Compare(a.NetNS, b.NetNS), cmp.Compare(a.Direction, b.Direction),
-			cmp.Compare(a.Protocol, b.Protocol), a.Remote.Compare(b.Remote), a.Local.Compare(b.Local))
+			cmp.Compare(a.Protocol, b.Protocol), a.Remote.Compare(b.Remote), a.Local.Compare(b.Local), cmp.Compare(a.Zone, b.Zone))
 	})
 	slices.SortStableFunc(s.Locals, func(a, b LocalConnection) int {
 		return cmp.Or(a.Process.Compare(b.Process), cmp.Compare(a.Path, b.Path), a.Peer.Compare(b.Peer))

@@ -28,6 +28,7 @@ type Kernel struct {
 	misses   []string
 	gap      string
 
+	booted  time.Time // see bootTime
 	zones   map[netip.Prefix]uint32
 	version uint32 // of the zones
 

@@ -24,7 +24,7 @@ const (
 func (k *Kernel) Events(into []Event) ([]Event, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	booted, err := bootTime()
+	booted, err := k.bootTime()
 	if err != nil {
 		return into, err
 	}

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -435,5 +436,35 @@ func TestCgroupMount(t *testing.T) {
 		if got := cgroupMount([]byte(test.mounts)); got != test.want {
 			t.Errorf("%s: got %q, want %q", name, got, test.want)
 		}
+	}
+}
+
+// A flow is known from reading to reading by when it began.
+func TestFlowsBeginOnce(t *testing.T) {
+	k := open(t, Options{})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	var began []time.Time
+	for range 5 {
+		r, err := k.Read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range r.Flows {
+			if f.Direction == Out && f.Remote.String() == l.Addr().String() {
+				began = append(began, f.First)
+			}
+		}
+	}
+	if len(began) != 5 || slices.ContainsFunc(began, func(at time.Time) bool { return at != began[0] }) {
+		t.Errorf("one flow began at %v", began)
 	}
 }

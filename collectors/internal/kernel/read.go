@@ -56,7 +56,7 @@ func (k *Kernel) Read() (*Reading, error) {
 	if err != nil {
 		return nil, err
 	}
-	booted, err := bootTime()
+	booted, err := k.bootTime()
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +88,7 @@ func (k *Kernel) Read() (*Reading, error) {
 func (k *Kernel) Flows(into []Flow) ([]Flow, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	booted, err := bootTime()
+	booted, err := k.bootTime()
 	if err != nil {
 		return into, err
 	}
@@ -341,13 +341,18 @@ func executionOf(word uint64, booted time.Time) Execution {
 	return Execution{PID: int(word >> 42), Start: start, Image: uint8(word >> 3 & 31)}
 }
 
-// bootTime is when the clock of the rows was zero.
-func bootTime() (time.Time, error) {
+// bootTime is when the clock of the rows was zero. It stays as it was until the
+// machine's clock is set, so that a row begins at the same time in each reading.
+func (k *Kernel) bootTime() (time.Time, error) {
 	var since unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &since); err != nil {
 		return time.Time{}, fmt.Errorf("read boot clock: %w", err)
 	}
-	return time.Now().Add(-time.Duration(since.Nano())), nil
+	now := time.Now().Round(0).Add(-time.Duration(since.Nano()))
+	if now.Sub(k.booted).Abs() > time.Second {
+		k.booted = now
+	}
+	return k.booted, nil
 }
 
 // referenced is those images and groups that executions have.

@@ -22,7 +22,7 @@ func (k *Kernel) sockets() ([]Socket, error) {
 	if err != nil {
 		return nil, err
 	}
-	booted, err := bootTime()
+	booted, err := k.bootTime()
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"cityward/agent/report"
+	"cityward/collectors/inventory"
+)
+
+const followEvery = time.Second
+
+func (p *program) flowsCommand() *cobra.Command {
+	var zone, format string
+	var follow bool
+	cmd := &cobra.Command{
+		Use:   "flows",
+		Short: "Show the connections that the daemon sees, once or live",
+		Long: `Show the connections that the running daemon saw in its last round, with their
+programs and what they sent and received in all.
+
+With --follow it looks again every second, until Ctrl-C, and shows what is new or
+moved since: as a table what moved in that second (+), as json one object a line
+and as csv a record, both with the totals.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if zone != "" && !slices.Contains(zones(), zone) {
+				return usage(fmt.Errorf("use --zone %s: %q is not known", strings.Join(zones(), "|"), zone))
+			}
+			return p.showFlows(cmd.Context(), zone, format, follow)
+		},
+	}
+	formatFlag(cmd, &format, report.Table, report.JSON, report.CSV)
+	cmd.Flags().StringVar(&zone, "zone", "", "only peers in this `ZONE`: "+strings.Join(zones(), ", "))
+	cmd.Flags().BoolVar(&follow, "follow", false, "show what is new or moves, as it happens")
+	_ = cmd.RegisterFlagCompletionFunc("zone", cobra.FixedCompletions(zones(), cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+func zones() []string {
+	return []string{inventory.Host.String(), inventory.City.String(), inventory.Approved.String(), inventory.Outside.String()}
+}
+
+func (p *program) showFlows(ctx context.Context, zone, format string, follow bool) error {
+	if p.root != "/" {
+		return usage(fmt.Errorf("show flows of %s: another machine's file tree has no daemon", p.root))
+	}
+	cfg, err := p.load()
+	if err != nil {
+		return err
+	}
+	if cfg.Listen.Admin == "" {
+		return usage(errors.New("ask the daemon: listen.admin is not set, so it has no socket to be asked at"))
+	}
+	view := &flowView{admin: newAdmin(cfg.Listen.Admin), zone: zone}
+	if follow {
+		return p.follow(ctx, view, format)
+	}
+	flows, err := view.look(ctx, report.Flows)
+	if err != nil {
+		return internal(err)
+	}
+	out, err := report.NewFlowWriter(p.stdout, format, style(p.stdout))
+	if err != nil {
+		return err
+	}
+	return out.All(flows)
+}
+
+// follow shows what changes until ctx ends, nobody reads on or the daemon goes.
+func (p *program) follow(ctx context.Context, view *flowView, format string) error {
+	signal.Ignore(syscall.SIGPIPE) // or the runtime ends the program by it
+	defer signal.Reset(syscall.SIGPIPE)
+	err := p.followOn(ctx, view, format)
+	if ctx.Err() != nil || errors.Is(err, syscall.EPIPE) {
+		return nil //nolint:nilerr // being asked to stop is no failure
+	}
+	return internal(err)
+}
+
+func (p *program) followOn(ctx context.Context, view *flowView, format string) error {
+	const fresh = report.Flows + "?fresh"
+	var changes report.Changes
+	flows, err := view.look(ctx, fresh)
+	if err != nil {
+		return err
+	}
+	changes.Next(flows)
+	out, err := report.NewFlowWriter(p.stdout, format, style(p.stdout))
+	if err != nil {
+		return err
+	}
+	ticks := time.NewTicker(followEvery)
+	defer ticks.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticks.C:
+		}
+		if flows, err = view.look(ctx, fresh); err != nil {
+			return err
+		}
+		if err := out.Changes(changes.Next(flows), time.Now()); err != nil {
+			return err
+		}
+	}
+}
+
+// flowView is the flows of one zone, or all, as a daemon sees them.
+type flowView struct {
+	admin *admin
+	zone  string // "" all
+}
+
+func (v *flowView) look(ctx context.Context, document string) ([]report.Flow, error) {
+	data, err := v.admin.get(ctx, document)
+	if err != nil {
+		return nil, err
+	}
+	flows, err := report.ReadFlows(data)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(flows, func(f report.Flow) bool { return v.zone != "" && f.Zone != v.zone }), nil
+}
