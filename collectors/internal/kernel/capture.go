@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/netip"
 	"slices"
 	"sync"
@@ -65,9 +64,6 @@ func Open(o Options) (*Kernel, error) {
 		earlier: make(map[flowsFlowKey]Volume),
 	}
 	if err := k.start(spec, o.Pins); err != nil {
-		if errors.Is(err, fs.ErrPermission) && !errors.Is(err, ErrPins) {
-			err = fmt.Errorf("needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN: %w", err)
-		}
 		return nil, errors.Join(fmt.Errorf("%w: %w", errors.ErrUnsupported, err), k.Close())
 	}
 	return k, nil

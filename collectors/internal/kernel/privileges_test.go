@@ -153,14 +153,37 @@ func TestMinimumPrivileges(t *testing.T) {
 		}
 		for name, c := range map[string]uintptr{"CAP_BPF": unix.CAP_BPF, "CAP_PERFMON": unix.CAP_PERFMON, "CAP_NET_ADMIN": unix.CAP_NET_ADMIN} {
 			said := watcher(t, "-", without(c))
-			t.Logf("without %s: %s", name, said)
-			if !strings.Contains(said, "unsupported operation") {
+			if !strings.Contains(said, "unsupported operation: load programs without "+name+": ") {
 				t.Errorf("without %s: %q", name, said)
 			}
 		}
 		// What goes on already needs no more than the right to ask for it.
 		if said := watcher(t, dir, []uintptr{unix.CAP_BPF, unix.CAP_DAC_READ_SEARCH}); said != want {
 			t.Errorf("taken over with CAP_BPF: %q, want %q", said, want)
+		}
+	})
+}
+
+// Where the second hierarchy of control groups is mounted nowhere, only root can
+// see its root.
+func TestNoCgroupMount(t *testing.T) {
+	inPins(t, func(t *testing.T, _ string) {
+		for {
+			mounts, err := os.ReadFile("/proc/self/mountinfo")
+			if err != nil {
+				t.Fatal(err)
+			}
+			at := cgroupMount(mounts)
+			if at == "" {
+				break
+			}
+			if err := unix.Unmount(at, unix.MNT_DETACH); err != nil {
+				t.Fatal(err)
+			}
+		}
+		open(t, Options{Flows: 16})
+		if said := watcher(t, "-", minimum()); !strings.Contains(said, "unsupported operation") || !strings.Contains(said, "needs CAP_SYS_ADMIN") {
+			t.Errorf("without a mount: %q", said)
 		}
 	})
 }
