@@ -159,9 +159,9 @@ func (m *machine) run(t *testing.T, args ...string) string {
 	return out
 }
 
-// has is exists where only the machine sees the file.
-func (m *machine) has(path string) bool {
-	_, err := m.try("test", "-e", path)
+// pinned reports whether a capture goes on by itself; only the machine sees the file.
+func (m *machine) pinned() bool {
+	_, err := m.try("test", "-e", pins)
 	return err == nil
 }
 

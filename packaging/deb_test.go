@@ -70,7 +70,7 @@ func (m *machine) captures(t *testing.T) {
 	t.Helper()
 	m.wantMetric(t, `cityward_capture_tier_info{capture="flows",tier="bpf"} 1`)
 	m.wantMetric(t, `cityward_capture_tier_info{capture="processes",tier="bpf"} 1`)
-	if !m.has(pins) {
+	if !m.pinned() {
 		t.Error("nothing is pinned")
 	}
 }
@@ -261,7 +261,7 @@ func (m *machine) removes(t *testing.T) {
 	if _, _, err := m.get("/-/healthy"); err == nil {
 		t.Error("after removal the agent still answers")
 	}
-	if m.has(pins) {
+	if m.pinned() {
 		t.Error("after removal the capture goes on in the kernel")
 	}
 	for path, want := range map[string]bool{
@@ -321,14 +321,14 @@ func TestServiceInstall(t *testing.T) {
 		t.Errorf("status says %q", status)
 	}
 	m.run(t, program, "service", "stop")
-	if !m.has(pins) {
+	if !m.pinned() {
 		t.Error("the capture ends with the service")
 	}
 	m.run(t, program, "service", "uninstall")
 	if m.exists("/etc/systemd/system/cityward.service") {
 		t.Error("uninstall leaves the unit")
 	}
-	if m.has(pins) {
+	if m.pinned() {
 		t.Error("uninstall leaves the capture in the kernel")
 	}
 }

@@ -90,7 +90,7 @@ func drop(keep uint64) error {
 	}
 	sets = reduced(sets, keep)
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&sets[0])), 0)
+	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&sets[0])), 0) //nolint:gosec // how capset(2) takes them
 	if errors.Is(errno, syscall.ENOTSUP) {
 		return errors.New("drop capabilities: this build has the C library, whose threads are out of reach: build with CGO_ENABLED=0")
 	}
