@@ -155,6 +155,9 @@ func Unpin(cfg *configs.Config) error {
 // configuration wants it to go on; nil if it does.
 func (s *Set) Unpinned() error { return s.unpinned }
 
+// Refused says why nothing is captured in the kernel; nil if it is.
+func (s *Set) Refused() error { return s.kernel.Err() }
+
 // Of makes a set of collectors that exist already.
 func Of(entries ...Entry) *Set { return &Set{entries: entries} }
 

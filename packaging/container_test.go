@@ -78,7 +78,9 @@ func boot(t *testing.T, root string) (*machine, error) {
 	t.Helper()
 	var console bytes.Buffer
 	spawn := exec.Command("systemd-nspawn", "-q", "-D", root, "--boot", "--register=no", "--keep-unit", "--link-journal=no",
-		"--private-network", "--console=pipe")
+		"--private-network", "--console=pipe",
+		// What a machine's systemd has without asking; containers' are refused it.
+		"--capability=CAP_BPF,CAP_PERFMON,CAP_NET_ADMIN,CAP_SYS_PTRACE,CAP_DAC_READ_SEARCH", "--system-call-filter=bpf")
 	spawn.Stdout, spawn.Stderr = &console, &console
 	if err := spawn.Start(); err != nil {
 		return nil, err
@@ -123,6 +125,14 @@ func boot(t *testing.T, root string) (*machine, error) {
 	return nil, fmt.Errorf("not running in time: %s\n%s", failed, console.String())
 }
 
+// mountBPF does what systemd does on a machine that is no container.
+func (m *machine) mountBPF(t *testing.T) {
+	t.Helper()
+	m.run(t, "mount", "-o", "remount,bind,rw", "/sys")
+	m.run(t, "mkdir", "/sys/fs/bpf")
+	m.run(t, "mount", "-t", "bpf", "-o", "mode=700", "bpf", "/sys/fs/bpf")
+}
+
 // onlyChild gives the child of a process, "" if there is none yet.
 func onlyChild(pid int) string {
 	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
@@ -147,6 +157,12 @@ func (m *machine) run(t *testing.T, args ...string) string {
 		t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 	return out
+}
+
+// pinned reports whether a capture goes on by itself; only the machine sees the file.
+func (m *machine) pinned() bool {
+	_, err := m.try("test", "-e", pins)
+	return err == nil
 }
 
 // property gives one property of the agent's unit.

@@ -11,23 +11,29 @@ import (
 	"testing"
 )
 
-const config = "/etc/cityward/cityward.toml"
+const (
+	config = "/etc/cityward/cityward.toml"
+	pins   = "/sys/fs/bpf/cityward"
+)
 
 // The life of the Debian package on a machine, from installation to purge. Each
 // step needs the one before, so this is one test with named steps.
 func TestDebianPackageLife(t *testing.T) {
 	m := bootDebian(t)
+	m.mountBPF(t)
 	program := buildProgram(t)
 	m.copyIn(t, buildDeb(t, program, "0.0.1"), "/root/first.deb")
 	m.copyIn(t, buildDeb(t, program, "0.0.2"), "/root/second.deb")
 
 	m.run(t, "dpkg", "--install", "/root/first.deb")
 	m.answers(t)
+	m.captures(t)
 	m.confined(t)
 	m.owns(t)
 	m.seesLikeRoot(t)
 	m.reloads(t)
 	m.restartsAfterKill(t)
+	m.keepsCapture(t)
 	m.upgrades(t)
 	m.quietJournal(t)
 	m.removes(t)
@@ -59,17 +65,36 @@ func (m *machine) wantMetric(t *testing.T, line string) {
 	})
 }
 
-// confined: not root, and no right beside the two that reading needs.
+// captures: by the kernel, and so that it goes on without the daemon.
+func (m *machine) captures(t *testing.T) {
+	t.Helper()
+	m.wantMetric(t, `cityward_capture_tier_info{capture="flows",tier="bpf"} 1`)
+	m.wantMetric(t, `cityward_capture_tier_info{capture="processes",tier="bpf"} 1`)
+	if !m.pinned() {
+		t.Error("nothing is pinned")
+	}
+}
+
+// confined: not root, and no right in any thread beside what the rounds need. Those
+// that only the beginning needs can be had again by a new start alone.
 func (m *machine) confined(t *testing.T) {
 	t.Helper()
-	const capabilities = "0000000000080004" // CAP_DAC_READ_SEARCH (2) and CAP_SYS_PTRACE (19)
-	status := m.run(t, "cat", "/proc/"+m.property(t, "MainPID")+"/status")
-	for _, set := range []string{"CapPrm", "CapEff", "CapBnd"} {
-		if !strings.Contains(status, set+":\t"+capabilities+"\n") {
-			t.Errorf("%s is not %s in:\n%s", set, capabilities, status)
+	const (
+		held    = "0000008000080004" // CAP_DAC_READ_SEARCH (2), CAP_SYS_PTRACE (19), CAP_BPF (39)
+		bounded = "000000c000081004" // and CAP_NET_ADMIN (12), CAP_PERFMON (38)
+		none    = "0000000000000000"
+	)
+	threads := m.run(t, "sh", "-c", "cat /proc/"+m.property(t, "MainPID")+"/task/*/status")
+	n := strings.Count(threads, "\nPid:\t")
+	if n < 2 {
+		t.Errorf("%d threads", n)
+	}
+	for set, want := range map[string]string{"CapPrm": held, "CapEff": held, "CapInh": none, "CapAmb": none, "CapBnd": bounded} {
+		if strings.Count(threads, set+":\t"+want+"\n") != n {
+			t.Errorf("%s is not %s in all of:\n%s", set, want, threads)
 		}
 	}
-	if strings.Contains(status, "\nUid:\t0\t") {
+	if strings.Contains(threads, "\nUid:\t0\t") {
 		t.Error("the agent runs as root")
 	}
 }
@@ -82,6 +107,7 @@ func (m *machine) owns(t *testing.T) {
 		"/var/lib/cityward":                 "directory cityward:cityward 750",
 		"/run/cityward/admin.sock":          "socket cityward:cityward 660",
 		config:                              "regular file root:root 644",
+		pins:                                "directory cityward:cityward 700",
 	} {
 		if got := m.run(t, "stat", "--format=%F %U:%G %a", path); got != want {
 			t.Errorf("%s is %s, want %s", path, got, want)
@@ -150,10 +176,40 @@ func (m *machine) restartsAfterKill(t *testing.T) {
 	t.Helper()
 	pid := m.property(t, "MainPID")
 	m.run(t, "systemctl", "kill", "--signal=KILL", "cityward")
+	m.comesBack(t, pid)
+}
+
+func (m *machine) comesBack(t *testing.T, killed string) {
+	t.Helper()
 	eventually(t, "systemd starts the agent again", func() bool {
-		return m.property(t, "ActiveState") == "active" && m.property(t, "MainPID") != pid
+		return m.property(t, "ActiveState") == "active" && m.property(t, "MainPID") != killed
 	})
 	m.answers(t)
+}
+
+// keepsCapture: what flows while the daemon is dead is counted when it is back.
+func (m *machine) keepsCapture(t *testing.T) {
+	t.Helper()
+	const flows = 30
+	table := func() string { return m.run(t, "sh", "-c", "stat --format=%i "+pins+"/maps-*/flows") }
+	before, pid := table(), m.property(t, "MainPID")
+	m.run(t, "systemctl", "kill", "--signal=KILL", "cityward")
+	// As a unit, since what a test runs directly is in none of the machine's control groups.
+	m.run(t, "systemd-run", "--quiet", "--wait", "bash", "-c", "for port in {40001..40030}; do echo seen >/dev/udp/127.0.0.1/$$port; done")
+	m.comesBack(t, pid)
+	counted := regexp.MustCompile(`(?m)^cityward_flows_total\{direction="out",peer_zone="host",protocol="udp"\} (\d+)$`)
+	eventually(t, "flows of the time without the agent are counted", func() bool {
+		_, page, err := m.get("/metrics")
+		found := counted.FindStringSubmatch(page)
+		if err != nil || found == nil {
+			return false
+		}
+		n, err := strconv.Atoi(found[1])
+		return err == nil && n >= flows
+	})
+	if now := table(); now != before {
+		t.Errorf("the table of flows is %s, was %s: the capture began anew", now, before)
+	}
 }
 
 // upgrades: the new version runs, and what a person changed stays.
@@ -205,6 +261,9 @@ func (m *machine) removes(t *testing.T) {
 	if _, _, err := m.get("/-/healthy"); err == nil {
 		t.Error("after removal the agent still answers")
 	}
+	if m.pinned() {
+		t.Error("after removal the capture goes on in the kernel")
+	}
 	for path, want := range map[string]bool{
 		"/usr/bin/cityward":                        false,
 		"/usr/lib/systemd/system/cityward.service": false,
@@ -236,7 +295,7 @@ func (m *machine) purges(t *testing.T) {
 }
 
 // Without a package, "cityward service" installs the same unit; systemd makes the
-// user while it runs.
+// user while it runs. Where there is nothing to pin in, it captures without.
 func TestServiceInstall(t *testing.T) {
 	m := bootDebian(t)
 	const program = "/usr/local/bin/cityward"
@@ -245,12 +304,31 @@ func TestServiceInstall(t *testing.T) {
 	m.run(t, program, "service", "start")
 	m.answers(t)
 	m.confined(t)
+	const unpinned = "capture in the kernel ends with the daemon"
+	journal := func() string { return m.run(t, "journalctl", "--no-pager", "--output=cat", "--unit=cityward") }
+	if said := journal(); strings.Count(said, unpinned) != 1 {
+		t.Errorf("the journal does not say once that nothing is pinned:\n%s", said)
+	}
+	m.mountBPF(t)
+	m.run(t, program, "service", "restart")
+	m.answers(t)
+	m.captures(t)
+	m.keepsCapture(t)
+	if said := journal(); strings.Count(said, unpinned) != 1 {
+		t.Errorf("with a file system to pin in, the journal says:\n%s", said)
+	}
 	if status := m.run(t, program, "service", "status"); status != "cityward is running" {
 		t.Errorf("status says %q", status)
 	}
 	m.run(t, program, "service", "stop")
+	if !m.pinned() {
+		t.Error("the capture ends with the service")
+	}
 	m.run(t, program, "service", "uninstall")
 	if m.exists("/etc/systemd/system/cityward.service") {
 		t.Error("uninstall leaves the unit")
+	}
+	if m.pinned() {
+		t.Error("uninstall leaves the capture in the kernel")
 	}
 }

@@ -26,7 +26,7 @@ import (
 func TestDaemonRunsNothingAndCallsNobody(t *testing.T) {
 	dir := t.TempDir()
 	config := filepath.Join(dir, "cityward.toml")
-	text := fmt.Sprintf("[listen]\nmetrics = \"127.0.0.1:0\"\nadmin = %q\n\n[round]\ninterval = \"1s\"\n\n[[data_store]]\nid = \"store\"\nclass = \"citizen\"\npaths = [%q]\n", filepath.Join(dir, "admin.sock"), dir)
+	text := fmt.Sprintf("[listen]\nmetrics = \"127.0.0.1:0\"\nadmin = %q\n\n[round]\ninterval = \"1s\"\n\n[capture]\npins = \"\"\n\n[[data_store]]\nid = \"store\"\nclass = \"citizen\"\npaths = [%q]\n", filepath.Join(dir, "admin.sock"), dir)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -1,16 +1,13 @@
 package main
 
 import (
-	"bufio"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"cityward/agent"
 )
@@ -28,39 +25,6 @@ func (p *program) doctorCommand() *cobra.Command {
 			return diagnose(p.stdout, r, effectiveCapabilities())
 		},
 	}
-}
-
-// privilege is one capability(7) that some sight depends on.
-type privilege struct {
-	bit   int
-	name  string
-	gives string
-}
-
-func privileges() []privilege {
-	return []privilege{
-		{unix.CAP_SYS_PTRACE, "CAP_SYS_PTRACE", "executables, open files and sockets of other users' processes"},
-		{unix.CAP_DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH", "files and directories whatever their permissions"},
-		{unix.CAP_NET_ADMIN, "CAP_NET_ADMIN", "tier events: connections that a firewall tracks, and buffers that do not overflow; before Linux 6.6 programs that start"},
-		{unix.CAP_SYS_ADMIN, "CAP_SYS_ADMIN", "sock_diag in other network namespaces; without it /proc/PID/net serves"},
-	}
-}
-
-// effectiveCapabilities reads CapEff of /proc/self/status, proc(5); 0 if it
-// cannot be read.
-func effectiveCapabilities() uint64 {
-	f, err := os.Open("/proc/self/status")
-	if err != nil {
-		return 0
-	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if hex, found := strings.CutPrefix(lines.Text(), "CapEff:"); found {
-			set, _ := strconv.ParseUint(strings.TrimSpace(hex), 16, 64)
-			return set
-		}
-	}
-	return 0
 }
 
 func diagnose(w io.Writer, r *agent.Report, capabilities uint64) error {

@@ -136,6 +136,9 @@ admin = %q
 [round]
 interval = "1s"
 
+[capture]
+pins = ""
+
 [[data_store]]
 id = "civil-registry"
 class = "citizen"

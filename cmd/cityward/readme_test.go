@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -81,6 +82,17 @@ func TestReadme(t *testing.T) {
 // it as Ctrl-C would.
 func makeRun(t *testing.T) string {
 	t.Helper()
+	// A connection to show, on a machine that may have none.
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	open, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
 	var out bytes.Buffer
 	cmd := exec.CommandContext(t.Context(), "make", "run")
 	cmd.Dir = repository(t)

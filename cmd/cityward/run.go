@@ -149,6 +149,7 @@ func (p *program) serve(ctx context.Context, load func() (*configs.Config, error
 		},
 	})
 	log.Info("started", "version", b.version, "revision", b.revision, "config", cfg.Source, "metrics", server.Addr().String(), "root", p.root)
+	dropPrivileges(log, needed(set.Refused() == nil, cfg.Capture.Tier))
 	return p.together(ctx, log, last.looker, server, reload, askReload)
 }
 

@@ -16,7 +16,7 @@ func TestReload(t *testing.T) {
 	config := filepath.Join(dir, "cityward.toml")
 	write := func(text string) {
 		t.Helper()
-		listen := fmt.Sprintf("[listen]\nmetrics = \"127.0.0.1:0\"\nadmin = %q\n\n[round]\ninterval = \"1s\"\n", filepath.Join(dir, "admin.sock"))
+		listen := fmt.Sprintf("[listen]\nmetrics = \"127.0.0.1:0\"\nadmin = %q\n\n[round]\ninterval = \"1s\"\n\n[capture]\npins = \"\"\n", filepath.Join(dir, "admin.sock"))
 		if err := os.WriteFile(config, []byte(listen+text), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/kardianos/service"
 	"github.com/spf13/cobra"
 
+	"cityward/collectors"
 	"cityward/packaging"
 )
 
@@ -29,7 +30,7 @@ func (p *program) serviceCommand() *cobra.Command {
 	}
 	for _, action := range []struct{ name, short, done string }{
 		{"install", "Write the unit and enable it", "installed; start it with: cityward service start"},
-		{"uninstall", "Disable the unit and remove it", "uninstalled"},
+		{"uninstall", "Disable the unit and remove it and what is pinned", "uninstalled"},
 		{"start", "Start the service", "started"},
 		{"stop", "Stop the service", "stopped"},
 		{"restart", "Restart the service", "restarted"},
@@ -44,16 +45,49 @@ func (p *program) serviceCommand() *cobra.Command {
 				if err := service.Control(s, action.name); err != nil {
 					return internal(fmt.Errorf("%s service: %w", action.name, err))
 				}
+				if action.name == "uninstall" {
+					if err := p.unpin(); err != nil {
+						return err
+					}
+				}
 				_, err = fmt.Fprintf(p.stdout, "cityward is %s\n", action.done)
 				return err
 			},
 		})
 	}
 	cmd.AddCommand(&cobra.Command{
+		Use: "unpin", Short: "End the capture that goes on in the kernel while the service does not run",
+		Long: `While the service does not run, the kernel goes on counting flows, so that none is
+missed over a restart. This command ends that and drops what was counted meanwhile.
+Where the service runs, its capture ends with it. The next start begins anew.
+
+"cityward service uninstall" and the removal of the Debian package do the same.`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if err := p.unpin(); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintln(p.stdout, "cityward is unpinned")
+			return err
+		},
+	})
+	cmd.AddCommand(&cobra.Command{
 		Use: "status", Short: "Show whether the service runs", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return p.serviceStatus() },
 	})
 	return cmd
+}
+
+// unpin ends the pinned capture of the configuration in force.
+func (p *program) unpin() error {
+	cfg, err := p.load()
+	if err != nil {
+		return err
+	}
+	if err := collectors.Unpin(cfg); err != nil {
+		return internal(err)
+	}
+	return nil
 }
 
 func (p *program) serviceStatus() error {

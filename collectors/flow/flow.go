@@ -169,7 +169,7 @@ func (g *gaps) add(subject, reason string, lost int, kinds ...string) {
 // explain puts an error in words for people.
 func explain(err error) string {
 	text := host.Text(err.Error(), 400)
-	if errors.Is(err, fs.ErrPermission) {
+	if errors.Is(err, fs.ErrPermission) && !errors.Is(err, errors.ErrUnsupported) { // package kernel says what it needs
 		text += " (needs CAP_NET_ADMIN)"
 	}
 	return text

@@ -4,3 +4,5 @@ set -eu
 [ "$1" = remove ] || exit 0
 [ -d /run/systemd/system ] || exit 0
 deb-systemd-invoke stop cityward.service
+# Or the kernel would count on, for nobody.
+/usr/bin/cityward service unpin || true

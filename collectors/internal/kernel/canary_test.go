@@ -7,7 +7,7 @@ import (
 
 // The capture is not believed: each reading makes flows that it must have seen.
 func TestCanary(t *testing.T) {
-	k := open(t, Options{})
+	k := openOwn(t, Options{})
 	for range 3 {
 		r := read(t, k)
 		if r.Deaf != "" {

@@ -14,6 +14,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
+	"golang.org/x/sys/unix"
 )
 
 // Kernel is a running capture. It may be used by many goroutines.
@@ -50,6 +51,9 @@ func Open(o Options) (*Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Before Linux 5.11 tables count as locked memory. Where the limit may not be
+	// raised it has to be given, as the unit of systemd does.
+	_ = unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY})
 	spec.Maps[flowsMapFlows].MaxEntries = sized(o.Flows, DefaultFlows)
 	spec.Maps[flowsMapReported].MaxEntries = spec.Maps[flowsMapFlows].MaxEntries
 	spec.Maps[flowsMapPrograms].MaxEntries = sized(o.Programs, DefaultPrograms)

@@ -12,7 +12,7 @@ import (
 
 // openCgroup opens the root of the second cgroup hierarchy, which may be mounted
 // anywhere, see cgroups(7). Where it is not, a mount is made that nobody else
-// sees and that ends with the file.
+// sees and that ends with the file; it takes CAP_SYS_ADMIN.
 func openCgroup() (*os.File, error) {
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
@@ -23,7 +23,7 @@ func openCgroup() (*os.File, error) {
 	}
 	context, err := unix.Fsopen("cgroup2", unix.FSOPEN_CLOEXEC)
 	if err != nil {
-		return nil, fmt.Errorf("open cgroup2: %w", err)
+		return nil, fmt.Errorf("open cgroup2, which is mounted nowhere and needs CAP_SYS_ADMIN: %w", err)
 	}
 	defer func() { _ = unix.Close(context) }()
 	if err := unix.FsconfigCreate(context); err != nil {

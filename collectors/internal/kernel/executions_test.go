@@ -154,7 +154,7 @@ func listEnded(t *testing.T, room uint32, n int) {
 
 // What ran before the capture is known, too: this process and its parent.
 func TestOlderProgramsAreKnown(t *testing.T) {
-	k := open(t, Options{})
+	k := openOwn(t, Options{})
 	path, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

@@ -136,6 +136,8 @@ func generate(job []string) error {
 			return err
 		}
 		return k.Close()
+	case "watch":
+		return watch(job[1:])
 	case "tier":
 		return tier()
 	}

@@ -8,10 +8,12 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 )
 
 // substitute is a set of programs for which others may stand in.
@@ -94,7 +96,7 @@ func (k *Kernel) attempt(spec *ebpf.CollectionSpec, existing map[string]*ebpf.Ma
 	}
 	loaded, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: replacements})
 	if err != nil {
-		return fmt.Errorf("load programs: %w", err)
+		return fmt.Errorf("load programs%s: %w", unprivileged(), err)
 	}
 	k.maps, k.programs = maps.Clone(loaded.Maps), maps.Clone(loaded.Programs)
 	if err := k.attach(); err != nil {
@@ -106,6 +108,29 @@ func (k *Kernel) attempt(spec *ebpf.CollectionSpec, existing map[string]*ebpf.Ma
 		return err
 	}
 	return nil
+}
+
+// unprivileged names the capabilities that loading needs and this process lacks. The
+// kernel's errors do not: without one it has fewer features.
+func unprivileged() string {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var sets [2]unix.CapUserData
+	if unix.Capget(&header, &sets[0]) != nil {
+		return ""
+	}
+	var missing []string
+	for _, c := range []struct {
+		bit  int
+		name string
+	}{{unix.CAP_BPF, "CAP_BPF"}, {unix.CAP_PERFMON, "CAP_PERFMON"}, {unix.CAP_NET_ADMIN, "CAP_NET_ADMIN"}} {
+		if sets[c.bit/32].Effective&(1<<(c.bit%32)) == 0 {
+			missing = append(missing, c.name)
+		}
+	}
+	if missing == nil {
+		return ""
+	}
+	return " without " + strings.Join(missing, ", ")
 }
 
 // order is that in which programs are attached: owners before packets, so that

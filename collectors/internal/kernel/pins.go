@@ -125,7 +125,21 @@ func (p *pins) dropOtherLayouts() error {
 	}
 	p.gap = fmt.Sprintf("an earlier version kept its tables in another form: what it counted since %s and was not read by %s is lost",
 		since.UTC().Format(time.RFC3339), time.Now().UTC().Format(time.RFC3339))
-	return removeBelow(p.dir)
+	return removePins(p.dir)
+}
+
+// removePins removes what is ours below a directory: its file system may be full of
+// others' pins.
+func removePins(dir string) error {
+	var errs []error
+	for _, ours := range []string{"build-*", "maps-*"} {
+		found, err := filepath.Glob(filepath.Join(dir, ours))
+		errs = append(errs, err)
+		for _, sub := range found {
+			errs = append(errs, os.RemoveAll(sub))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // removeBelow empties a directory; a BPF file system knows no other kind of file
@@ -270,10 +284,25 @@ func (k *Kernel) renew(spec *ebpf.CollectionSpec) error {
 
 func (p *pins) close() error { return p.lock.Close() }
 
-// Unpin ends a capture that is pinned in dir and removes the directory.
+// Unpin ends a capture that is pinned in dir and removes the directory, unless
+// others use it. One that is being read ends with its reader.
 func Unpin(dir string) error {
-	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+	var st unix.Statfs_t
+	err := unix.Statfs(dir, &st)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	return errors.Join(removeBelow(dir), os.Remove(dir))
+	if err != nil {
+		return fmt.Errorf("look at %s: %w", dir, err)
+	}
+	if st.Type != unix.BPF_FS_MAGIC {
+		return fmt.Errorf("remove pins in %s: not a BPF file system", dir)
+	}
+	if err := removePins(dir); err != nil {
+		return fmt.Errorf("remove pins: %w", err)
+	}
+	if err := os.Remove(dir); err != nil && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, unix.EBUSY) {
+		return fmt.Errorf("remove pins: %w", err)
+	}
+	return nil
 }

@@ -180,6 +180,48 @@ func TestPinsNeedTheirFileSystem(t *testing.T) {
 	}
 }
 
+// A directory that is named by mistake loses nothing of others.
+func TestUnpinTakesItsOwn(t *testing.T) {
+	inPins(t, func(t *testing.T, dir string) {
+		closed(t, reopen(t, Options{Pins: dir}))
+		others := filepath.Join(dir, "others")
+		if err := os.Mkdir(others, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := Unpin(dir); err != nil {
+			t.Fatal(err)
+		}
+		if left, err := os.ReadDir(dir); err != nil || len(left) != 1 || left[0].Name() != "others" {
+			t.Errorf("%v, %v", left, err)
+		}
+		if err := os.Remove(others); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // and again where there is nothing
+			if err := Unpin(dir); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := os.Stat(dir); !os.IsNotExist(err) {
+			t.Error(err)
+		}
+		if err := Unpin(filepath.Dir(dir)); err != nil { // the root of the file system
+			t.Error(err)
+		}
+	})
+	dir := t.TempDir()
+	file := filepath.Join(dir, "maps-of-a-city")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := Unpin(dir); err == nil || !strings.Contains(err.Error(), "not a BPF file system") {
+		t.Error(err)
+	}
+	if _, err := os.Stat(file); err != nil {
+		t.Error(err)
+	}
+}
+
 // echo answers datagrams and gives its address.
 func echo(t *testing.T) net.Addr {
 	t.Helper()
