@@ -13,7 +13,7 @@ type Program struct {
 	User       string
 	Unit       string
 	Container  string
-	Name       string // the kernel's short name, where there is no executable
+	Name       string     // the kernel's short name, where there is no executable
 	PIDs       []int      // of those that run; empty where all have ended
 	Listening  []string   // protocol:address:port, or unix:path
 	Component  *Component // never nil; its PURL is "" where the owner is unknown

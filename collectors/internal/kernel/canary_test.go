@@ -2,6 +2,8 @@ package kernel
 
 import (
 	"os"
+	"os/exec"
+	"syscall"
 	"testing"
 )
 
@@ -28,4 +30,10 @@ func TestCanary(t *testing.T) {
 		}
 		delete(k.links, hook)
 	}
+}
+
+// In a PID namespace of its own a process does not know its number.
+func TestCanaryInPIDNamespace(t *testing.T) {
+	openOwn(t, Options{Flows: 16})
+	run(t, func(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID} }, "listen-to-itself")
 }

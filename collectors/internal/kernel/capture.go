@@ -40,6 +40,7 @@ type Kernel struct {
 	reported map[flowsFlowKey]Volume // as the pins have it
 	late     []Flow                  // counted in the moment a row was dropped
 	reads    int
+	netns    uint32   // of this process
 	last     *Reading // that nobody has taken
 }
 
@@ -103,6 +104,9 @@ func (k *Kernel) start(spec *ebpf.CollectionSpec, dir string) (err error) {
 	}
 	if k.ring, err = ringbuf.NewReader(k.maps[flowsMapEvents]); err != nil {
 		return fmt.Errorf("open ring: %w", err)
+	}
+	if k.netns, err = networkNumber(); err != nil {
+		return err
 	}
 	k.ring.SetDeadline(time.Now()) // it is read for what is there, never waited for
 	if fresh {

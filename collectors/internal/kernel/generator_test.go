@@ -113,6 +113,16 @@ func generate(job []string) error {
 		return spaceOut(job[1], job[2])
 	case "space-spray": // destinations; likewise
 		return spaceSpray(number(1))
+	case "listen-to-itself":
+		k, err := Open(Options{})
+		if err != nil {
+			return err
+		}
+		r, err := k.Read()
+		if err == nil && r.Deaf != "" {
+			err = errors.New(r.Deaf)
+		}
+		return errors.Join(err, k.Close())
 	case "nothing":
 		return nil
 	case "inherited": // bytes, on descriptor 3
@@ -320,7 +330,7 @@ func spaceSpray(n int) error {
 		return err
 	}
 	for i := range n {
-		to := &net.UDPAddr{IP: net.IPv4(203, 0, 113, byte(1 + i%240)), Port: 1000 + i/240}
+		to := &net.UDPAddr{IP: net.IPv4(203, 0, 113, byte(1+i%240)), Port: 1000 + i/240}
 		if _, err := c.WriteToUDP(make([]byte, 10), to); err != nil {
 			return err
 		}

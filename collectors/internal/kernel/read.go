@@ -112,7 +112,7 @@ func (k *Kernel) flows(into []Flow, booted time.Time, owners map[uint64]bool, su
 	n := 0
 	err := k.each(k.maps[flowsMapFlows], func(key *flowsFlowKey, row *flowsFlowRow) error {
 		n++
-		if hear(sung, key, row) {
+		if hear(sung, k.netns, key, row) {
 			quiet = append(quiet, *key)
 			return nil
 		}
