@@ -217,6 +217,7 @@ networks = ["10.77.0.0/16"]
 
 [capture]
 tier = %q
+pins = ""
 
 [[data_store]]
 id = "registry"

@@ -48,7 +48,7 @@ type Kernel struct {
 // [errors.ErrUnsupported] where this host's kernel or the rights of this process
 // do not allow it, and [ErrPins] where only the pins are refused.
 func Open(o Options) (*Kernel, error) {
-	spec, misses, err := choose()
+	spec, err := choose()
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +59,6 @@ func Open(o Options) (*Kernel, error) {
 	spec.Maps[flowsMapReported].MaxEntries = spec.Maps[flowsMapFlows].MaxEntries
 	spec.Maps[flowsMapPrograms].MaxEntries = sized(o.Programs, DefaultPrograms)
 	k := &Kernel{
-		misses:  misses,
 		zones:   make(map[netip.Prefix]uint32),
 		images:  make(map[flowsImageKey]executable),
 		groups:  make(map[uint64]string),

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -40,7 +41,7 @@ func executionsOf(r *Reading, who Flow) []Program {
 func TestEndedProgramIsKnown(t *testing.T) {
 	k := open(t, Options{})
 	l := listen(t, "127.0.0.1:0", func(c *net.TCPConn) error { return serveOne(c, 0) })
-	dir, err := os.MkdirTemp("", "")
+	dir, err := os.MkdirTemp("", "") //nolint:usetesting // whose parent others may not enter
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +120,7 @@ func TestProgramsOfOneProcess(t *testing.T) {
 func TestEndedIsListedOnce(t *testing.T) {
 	const n = 50
 	for _, room := range []uint32{DefaultPrograms, 2 * n} {
-		t.Run(fmt.Sprint(room), func(t *testing.T) { listEnded(t, room, n) })
+		t.Run(strconv.FormatUint(uint64(room), 10), func(t *testing.T) { listEnded(t, room, n) })
 	}
 }
 

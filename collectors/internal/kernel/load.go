@@ -40,21 +40,21 @@ func byExit() substitute {
 
 // choose reads the programs and leaves out those for which this kernel has no
 // place. Whether the others load is seen when they are loaded.
-func choose() (*ebpf.CollectionSpec, []string, error) {
+func choose() (*ebpf.CollectionSpec, error) {
 	spec, err := loadFlows()
 	if err != nil {
-		return nil, nil, fmt.Errorf("read programs: %w", err)
+		return nil, fmt.Errorf("read programs: %w", err)
 	}
 	delete(spec.Maps, ".bss") // shapes for the loader; no program uses it
 	clear(spec.Variables)
 	types, err := btf.LoadKernelSpec()
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: read the kernel's types (/sys/kernel/btf/vmlinux): %w", errors.ErrUnsupported, err)
+		return nil, fmt.Errorf("%w: read the kernel's types (/sys/kernel/btf/vmlinux): %w", errors.ErrUnsupported, err)
 	}
 	var traced *btf.Typedef
 	if types.TypeByName("btf_trace_sock_send_length", &traced) == nil {
 		drop(spec, byExit().programs...)
-		return spec, nil, nil
+		return spec, nil
 	}
 	drop(spec, bySend().programs...)
 	var function *btf.Func
@@ -63,7 +63,7 @@ func choose() (*ebpf.CollectionSpec, []string, error) {
 			drop(spec, name) // inet_sendpage went with Linux 6.5
 		}
 	}
-	return spec, nil, nil
+	return spec, nil
 }
 
 func drop(spec *ebpf.CollectionSpec, programs ...string) {
@@ -90,11 +90,7 @@ func (k *Kernel) load(spec *ebpf.CollectionSpec, existing map[string]*ebpf.Map) 
 }
 
 func (k *Kernel) attempt(spec *ebpf.CollectionSpec, existing map[string]*ebpf.Map) error {
-	replacements := make(map[string]*ebpf.Map, len(existing))
-	for name, m := range existing {
-		replacements[name] = m
-	}
-	loaded, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: replacements})
+	loaded, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: maps.Clone(existing)})
 	if err != nil {
 		return fmt.Errorf("load programs%s: %w", unprivileged(), err)
 	}

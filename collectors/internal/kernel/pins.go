@@ -4,6 +4,7 @@ package kernel
 
 import (
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -80,7 +81,7 @@ func layoutOf(spec *ebpf.CollectionSpec) string {
 		m := spec.Maps[name]
 		fmt.Fprintln(h, name, m.Type, m.KeySize, m.ValueSize, m.Flags)
 	}
-	return fmt.Sprintf("%x", h.Sum(nil)[:6])
+	return hex.EncodeToString(h.Sum(nil)[:6])
 }
 
 // buildOf names the programs: their code, and which of them this kernel takes.
@@ -90,7 +91,7 @@ func buildOf(spec *ebpf.CollectionSpec) string {
 	for _, name := range sortedPrograms(spec) {
 		fmt.Fprintln(h, name)
 	}
-	return fmt.Sprintf("%x", h.Sum(nil)[:6])
+	return hex.EncodeToString(h.Sum(nil)[:6])
 }
 
 func sortedMaps(spec *ebpf.CollectionSpec) []string {

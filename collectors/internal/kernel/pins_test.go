@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -250,21 +249,21 @@ func echo(t *testing.T) net.Addr {
 // should.
 func expectAny(t *testing.T, k *Kernel, who Flow, protocol uint8, want counts) {
 	t.Helper()
-	var seen string
+	var seen []Flow
 	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		flows, err := k.Flows(nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		seen = ""
+		seen = nil
 		for _, f := range flows {
 			if f.Owner.PID == who.Owner.PID && f.Owner.Start == who.Owner.Start && f.Protocol == protocol {
-				seen += fmt.Sprintf("%+v\n", f)
+				seen = append(seen, f)
 				if (counts{f.Sent, f.Received, f.Connections, f.Attempts, f.Open}) == want {
 					return
 				}
 			}
 		}
 	}
-	t.Errorf("want %+v, got %s", want, seen)
+	t.Errorf("want %+v, got %+v", want, seen)
 }
