@@ -151,6 +151,9 @@ func Unpin(cfg *configs.Config) error {
 	return kernel.Unpin(cfg.Capture.Pins)
 }
 
+// KernelTier reports whether tier bpf is compiled in.
+func KernelTier() bool { return kernel.Available }
+
 // Unpinned says why the capture in the kernel ends with this process, although the
 // configuration wants it to go on; nil if it does.
 func (s *Set) Unpinned() error { return s.unpinned }

@@ -150,7 +150,11 @@ func (p *program) serve(ctx context.Context, load func() (*configs.Config, error
 	})
 	log.Info("started", "version", b.version, "revision", b.revision, "config", cfg.Source, "metrics", server.Addr().String(), "root", p.root)
 	dropPrivileges(log, needed(set.Refused() == nil, cfg.Capture.Tier))
-	return p.together(ctx, log, last.looker, server, reload, askReload)
+	err = p.together(ctx, log, last.looker, server, reload, askReload)
+	if set.Refused() == nil && set.Unpinned() == nil && cfg.Capture.Pins != "" {
+		log.Info("capture goes on without the daemon; cityward service unpin ends it", "pins", cfg.Capture.Pins)
+	}
+	return err
 }
 
 // together runs the rounds and the listeners; the end of either ends both.

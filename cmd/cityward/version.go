@@ -3,9 +3,12 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"cityward/collectors"
 )
 
 // build is what the Go toolchain stamped into the binary.
@@ -40,7 +43,11 @@ func (p *program) versionCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			b := buildInfo()
-			_, err := fmt.Fprintf(p.stdout, "cityward %s (revision %s, %s, BPF tier not compiled in)\n", b.version, b.revision, b.goVersion)
+			tier := "BPF tier not compiled in"
+			if collectors.KernelTier() {
+				tier = "BPF tier for " + runtime.GOARCH
+			}
+			_, err := fmt.Fprintf(p.stdout, "cityward %s (revision %s, %s, %s)\n", b.version, b.revision, b.goVersion, tier)
 			return err
 		},
 	}

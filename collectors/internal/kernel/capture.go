@@ -17,6 +17,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Available is whether programs for this system and processor are compiled in.
+const Available = true
+
 // Kernel is a running capture. It may be used by many goroutines.
 type Kernel struct {
 	refused  error // all else is empty

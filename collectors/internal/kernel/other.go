@@ -8,6 +8,9 @@ import (
 	"net/netip"
 )
 
+// Available is whether programs for this system and processor are compiled in.
+const Available = false
+
 // Kernel is a running capture. This system has none.
 type Kernel struct{ refused error }
 
