@@ -140,6 +140,9 @@ func (m *machine) seesLikeRoot(t *testing.T) {
 		t.Fatalf("no cityward_gaps in:\n%s", page)
 	}
 	for _, gap := range gaps {
+		if gap[1] == "flows" { // what others do on this kernel shows in both, at different times; see captures
+			continue
+		}
 		if kind, count := gap[1], gap[2]; count != strconv.Itoa(root[kind]) {
 			t.Errorf("the service has %s gaps in %s, root has %d", count, kind, root[kind])
 		}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -91,31 +92,29 @@ func capturesOf(r *agent.Report) map[string]inventory.Capture {
 func TestWayPastTheProtocolsIsTold(t *testing.T) {
 	needRoot(t)
 	a := forced(t, inventory.TierBPF)
-	complete := func(want bool) *agent.Report {
-		t.Helper()
-		var r *agent.Report
-		// Other tests of the machine may hold such sockets for a while.
-		for end := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
-			r = a.Round(t.Context())
-			c := capturesOf(r)[inventory.CaptureFlows]
-			if c.Complete == want {
-				return r
-			}
-			if time.Now().After(end) {
-				t.Fatalf("%+v", c)
-			}
+	// Other tests of the machine may hold such sockets for a while, and make
+	// connections to servers that are older than this capture.
+	const older = "no program is known"
+	var r *agent.Report
+	for end := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
+		r = a.Round(t.Context())
+		c := capturesOf(r)[inventory.CaptureFlows]
+		f := one(r.Findings, "NET-016", "")
+		if c.Complete && f != nil && f.Verdict == finding.Pass || strings.Contains(c.Reason, older) && f != nil && f.Verdict == finding.Unknown {
+			break
 		}
-	}
-	r := complete(true)
-	if f := one(r.Findings, "NET-016", ""); f == nil || f.Verdict != finding.Pass {
-		t.Errorf("NET-016: %+v", r.Findings)
+		if time.Now().After(end) {
+			t.Fatalf("%+v, NET-016 %+v", c, f)
+		}
 	}
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer unix.Close(fd)
-	r = complete(false)
+	if r = a.Round(t.Context()); capturesOf(r)[inventory.CaptureFlows].Complete {
+		t.Error("the capture calls itself complete")
+	}
 	own, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

@@ -307,7 +307,9 @@ func TestLossIsAdmitted(t *testing.T) {
 	}
 	e.forks.full = true
 	facts := collect(t, c)
-	if g := hasGap(facts, inventory.KindFlows, "more than could be taken in"); g == nil || g.Lost != 5 || facts.Captures[0].Lost != 5 {
+	// At least: others on the machine may have ended connections meanwhile.
+	lost := facts.Captures[0].Lost
+	if g := hasGap(facts, inventory.KindFlows, "more than could be taken in"); g == nil || g.Lost < 5 || lost != uint64(g.Lost) {
 		t.Errorf("got %+v, %+v", g, facts.Captures)
 	}
 	burst(server, client, address, 3, 10, 10)
@@ -317,7 +319,7 @@ func TestLossIsAdmitted(t *testing.T) {
 			t.Errorf("got %+v", f)
 		}
 	}
-	if facts.Captures[0].Lost != 5 || hasGap(facts, inventory.KindFlows, "more than could be taken in") != nil {
+	if facts.Captures[0].Lost != lost || hasGap(facts, inventory.KindFlows, "more than could be taken in") != nil {
 		t.Errorf("the round after: got %+v", facts.Captures)
 	}
 }

@@ -24,7 +24,8 @@
 // counted for what its subflows carry; the subflows of a connection older than the
 // capture have no owner, and what a listener older than it accepts (Go's are of
 // MPTCP) has none until it is used. A row of a protocol other than TCP counts one
-// connection. An IPv6 packet with more than four extension headers counts the rest
+// connection. One of multipath TCP that is handed to another process stays its
+// maker's. An IPv6 packet with more than four extension headers counts the rest
 // of them as payload. A connection that another process takes over counts once for
 // each, and is the former owner's until it is first used.
 package kernel
