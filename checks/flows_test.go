@@ -219,14 +219,16 @@ func flowTrials() map[string][]trial {
 				inventory.Bypass{Process: execution(11), Kind: inventory.BypassTunnel, Open: true},
 				inventory.Bypass{Process: execution(11), Kind: inventory.BypassXDP, Open: true},
 				inventory.Bypass{Process: execution(12), Kind: inventory.BypassPacket, Bytes: 7},
+				inventory.Bypass{Kind: inventory.BypassWireGuard, Interface: "wg0", Open: true},
 			), city(), map[string]finding.Verdict{
+				"interface wg0: wireguard":   finding.Fail,
 				"/usr/sbin/dhclient: packet": finding.Fail, "/usr/sbin/openvpn: tunnel": finding.Fail,
 				"/usr/sbin/openvpn: xdp": finding.Fail, "unknown program: packet": finding.Fail,
 			}, func(t *testing.T, found []finding.Finding) {
 				if f := found[0]; f.Reason != "holds a socket for whole frames and sent 300 bytes by it" || f.Facts["sent_bytes"] != uint64(300) {
 					t.Errorf("%+v", f)
 				}
-				if f := found[3]; f.Reason != "held a socket for whole frames and sent 7 bytes by it" {
+				if f := found[4]; f.Reason != "held a socket for whole frames and sent 7 bytes by it" {
 					t.Errorf("%+v", f)
 				}
 			}},

@@ -17,12 +17,12 @@ func NET016() finding.Rule {
 		Severity:  finding.Medium,
 		Rationale: "What a program sends as whole frames or through a tunnel of its own goes to an address that only the program knows. Every other check on flows is blind to it.",
 		Decides: finding.Decides{
-			finding.Pass:    "no program holds a socket for whole frames (AF_PACKET, AF_XDP) or a TUN or TAP device, and none sent frames in the last minutes",
+			finding.Pass:    "no program holds a socket for whole frames (AF_PACKET, AF_XDP) or a TUN or TAP device, none sent frames in the last minutes, and there is no WireGuard interface",
 			finding.Fail:    "a program does, or did",
 			finding.Unknown: "the capture of flows does not list such programs, or may have missed some",
 		},
 		Remedy:   "Stop the program, or waive the finding for it with the reason why it needs this: clients of DHCP and monitors of failover do, VPNs do.",
-		Pitfalls: "WireGuard and IPsec send from within the kernel and hold no such device: their packets are flows of no program. Bytes are known of AF_PACKET alone.",
+		Pitfalls: "What programs send into a tunnel of the kernel is still seen, with the address inside; what leaves the machine is a flow of no program. Interfaces of the agent's own network namespace only. IPsec has no interface and is not seen. Bytes are known of AF_PACKET alone.",
 		Needs:    []string{inventory.KindFlows},
 		Maps:     finding.Maps{"eu_csf": {"SOV-6.3"}, "nis2": {"21.2.f"}},
 	}
@@ -41,6 +41,9 @@ func JudgeNET016(s *inventory.Snapshot, _ *configs.Policy) []finding.Finding {
 	for i := range s.Bypasses {
 		b := &s.Bypasses[i]
 		subject := fmt.Sprintf("%s: %s", program(s, b.Process), b.Kind)
+		if b.Interface != "" {
+			subject = fmt.Sprintf("interface %s: %s", b.Interface, b.Kind)
+		}
 		n, known := at[subject]
 		if !known {
 			n = len(found)
@@ -67,6 +70,9 @@ func waysReason(kind string, held bool, sent uint64) string {
 		inventory.BypassXDP:    "a socket that shares its buffers with a network card",
 		inventory.BypassTunnel: "a TUN or TAP device",
 	}[kind]
+	if what == "" {
+		return "the kernel wraps what goes in there and sends it to peers of its own"
+	}
 	reason := "held " + what
 	if held {
 		reason = "holds " + what

@@ -28,6 +28,8 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
+	"syscall"
 	"time"
 
 	"cityward/collectors/internal/host"
@@ -169,6 +171,9 @@ func (r *round) direct(ctx context.Context) error {
 	self := 0
 	if r.host.Live() {
 		self = os.Getpid()
+		if deaf := r.canary(self); deaf != "" {
+			r.gap("", "the agent's own file", deaf, 0)
+		}
 	}
 	for i := range r.seen.Processes {
 		if err := ctx.Err(); err != nil {
@@ -182,6 +187,35 @@ func (r *round) direct(ctx context.Context) error {
 	}
 	r.files.report()
 	return nil
+}
+
+// canary opens a file of this process and looks for it as for those of others; it
+// says what is wrong if it is not found.
+func (r *round) canary(pid int) string {
+	own, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return err.Error()
+	}
+	defer own.Close()
+	info, err := own.Stat()
+	if err != nil {
+		return err.Error()
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return "its number is not known"
+	}
+	fds, err := r.proc.Numbers(pid, "fd", nil)
+	if err != nil {
+		return err.Error()
+	}
+	for _, fd := range fds {
+		file, err := r.proc.Describe(pid, "fd/"+strconv.Itoa(fd))
+		if err == nil && file.Device == st.Dev && file.Inode == st.Ino {
+			return ""
+		}
+	}
+	return "it is open and was not found, so open files of others may not be either"
 }
 
 // place is one directory of a store, by where its files lie.

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"cityward/collectors/internal/host"
 	"cityward/collectors/internal/kernel"
 	"cityward/collectors/inventory"
 )
@@ -28,6 +29,7 @@ type traced struct {
 	kernel *kernel.Kernel
 	opened time.Time
 	losses kernel.Recent
+	folds  kernel.Recent
 	zones  error // why the kernel does not know the zones in force
 }
 
@@ -71,7 +73,7 @@ func (t *traced) collect(ctx context.Context, seen *inventory.Facts) (inventory.
 		Flows:     t.flows(reading, seen, &gaps),
 		Listeners: heldListeners(reading.Sockets),
 		Locals:    heldLocals(reading.Sockets),
-		Bypasses:  bypasses(reading),
+		Bypasses:  append(bypasses(reading), t.wireGuards(&gaps)...),
 		Probe:     &inventory.Probe{MemoryBytes: memory, UnattributedBytes: reading.Counts.Unattributed},
 	}
 	missed := t.missed(reading, facts.Bypasses)
@@ -103,12 +105,16 @@ func (t *traced) missed(r *kernel.Reading, bypasses []inventory.Bypass) []string
 			"losses in the last hour; in all: %d flows and %d bytes without room, %d sockets without an owner, %d updates given up, %d packets not understood, %d hooks skipped",
 			c.Rows, c.Bytes, c.Storage, c.Races, c.Headers, c.Skipped))
 	}
+	if c := &r.Counts; t.folds.Within(c.Folded, now) {
+		reasons = append(reasons, fmt.Sprintf(
+			"flows of the last hour found no room: %d in all are folded together by program and zone, and their far ends are not kept (capture.flows bounds them)", c.Folded))
+	}
 	if t.zones != nil {
 		reasons = append(reasons, t.zones.Error())
 	}
 	held := make(map[string]int)
 	for i := range bypasses {
-		if bypasses[i].Open {
+		if bypasses[i].Open && bypasses[i].Kind != inventory.BypassWireGuard { // whose packets are flows of no program
 			held[bypasses[i].Kind]++
 		}
 	}
@@ -246,6 +252,35 @@ func heldLocals(sockets []kernel.Socket) []inventory.LocalConnection {
 		all = append(all, l)
 	}
 	return sortedLocals(all)
+}
+
+// maxInterfaces bounds how many are looked at.
+const maxInterfaces = 4096
+
+// wireGuards lists the interfaces of this kind in the agent's own network
+// namespace, by the type that the kernel gives them in sysfs(5).
+func (t *traced) wireGuards(gaps *gaps) []inventory.Bypass {
+	const dir = "/sys/class/net"
+	entries, err := t.host.ReadDir(dir)
+	if err != nil {
+		gaps.add(dir, host.Text(err.Error(), 400), 0, inventory.KindFlows)
+		return nil
+	}
+	if len(entries) > maxInterfaces {
+		gaps.add(dir, "too many interfaces", len(entries)-maxInterfaces, inventory.KindFlows)
+		entries = entries[:maxInterfaces]
+	}
+	var all []inventory.Bypass
+	for _, e := range entries {
+		text, err := t.host.ReadFile(dir+"/"+e.Name()+"/uevent", 4096)
+		if err != nil {
+			continue // it is gone, or no interface
+		}
+		if slices.Contains(strings.Split(string(text), "\n"), "DEVTYPE=wireguard") {
+			all = append(all, inventory.Bypass{Kind: inventory.BypassWireGuard, Interface: host.Text(e.Name(), 16), Open: true})
+		}
+	}
+	return all
 }
 
 // bypasses lists the programs that send past the protocols, or could.

@@ -78,15 +78,19 @@ const (
 	BypassPacket = "packet" // a socket for whole frames, packet(7)
 	BypassXDP    = "xdp"    // one that shares its buffers with a network card
 	BypassTunnel = "tunnel" // a TUN or TAP device
+
+	// The kernel itself sends what goes in there, to where its peers are.
+	BypassWireGuard = "wireguard"
 )
 
 // Bypass is a program's way past the protocols.
 type Bypass struct {
-	Process Execution
-	NetNS   uint64
-	Kind    string // one of the Bypass constants
-	Open    bool   // held now
-	Bytes   uint64 // sent, where that is counted; only of packet
+	Process   Execution // zero of an interface that the kernel serves
+	NetNS     uint64
+	Kind      string // one of the Bypass constants
+	Interface string // of a kind that no program holds
+	Open      bool   // held now
+	Bytes     uint64 // sent, where that is counted; only of packet
 }
 
 // Port is the one that names the service: the local one of a flow that came in,

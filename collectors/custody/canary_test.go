@@ -1,0 +1,33 @@
+package custody
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"cityward/collectors/internal/host"
+	"cityward/configs"
+)
+
+// The look at open files is not believed: it has to find one of this process, and
+// in another process it does not.
+func TestCanary(t *testing.T) {
+	h, err := host.Open("/", time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	proc, err := h.OpenProc()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer proc.Close()
+	r := &round{Collector: New(h, &configs.Config{}), proc: proc}
+	if deaf := r.canary(os.Getpid()); deaf != "" {
+		t.Error(deaf)
+	}
+	if deaf := r.canary(os.Getppid()); !strings.Contains(deaf, "not found") {
+		t.Errorf("in the parent: %q", deaf)
+	}
+}
