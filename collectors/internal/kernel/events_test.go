@@ -78,6 +78,46 @@ func TestRingOverflows(t *testing.T) {
 	}
 }
 
+// A program with a million destinations takes the room that there is and no more:
+// the rest is folded together, with every byte.
+func TestMillionDestinations(t *testing.T) {
+	n, room := 1_000_000, uint32(DefaultFlows)
+	if inGuest() {
+		n, room = 10_000, 1<<10
+	}
+	k := openOwn(t, Options{Flows: room})
+	before, err := k.MemoryBytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	who := run(t, ownNetwork, "space-spray %d", n)
+	began := time.Now()
+	r := read(t, k)
+	t.Logf("read in %s", time.Since(began).Round(time.Millisecond))
+	var sent, folded uint64
+	rows := 0
+	for _, f := range r.Flows {
+		if f.Owner.PID != who.Owner.PID || f.Owner.Start != who.Owner.Start || f.Protocol != udp {
+			continue
+		}
+		rows++
+		sent += f.Sent
+		if f.Folded {
+			folded += f.Sent
+		}
+	}
+	if sent != uint64(n)*10 || folded == 0 || rows > int(room)+1 || r.Counts.Folded == 0 || r.Counts.Rows+r.Counts.Bytes > 0 {
+		t.Errorf("%d rows, %d bytes, of these %d folded; %+v", rows, sent, folded, r.Counts)
+	}
+	after, err := k.MemoryBytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after > before+4<<20 {
+		t.Errorf("%d bytes of kernel memory, %d before", after, before)
+	}
+}
+
 // Whatever the ring or the list of sockets holds, decoding it ends well.
 func FuzzDecode(f *testing.F) {
 	event := make([]byte, sizeEvent)
