@@ -44,6 +44,7 @@ type Kernel struct {
 	late     []Flow                  // counted in the moment a row was dropped
 	reads    int
 	netns    uint32   // of this process
+	folded   uint64   // flows, at the last reading
 	last     *Reading // that nobody has taken
 }
 

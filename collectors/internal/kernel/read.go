@@ -78,7 +78,10 @@ func (k *Kernel) Read() (*Reading, error) {
 	if r.Counts, err = k.count(); err != nil {
 		return nil, err
 	}
-	r.Deaf = deaf(sung)
+	if r.Counts.Folded == k.folded { // else its own may be among those
+		r.Deaf = deaf(sung)
+	}
+	k.folded = r.Counts.Folded
 	k.last = &r
 	return &r, nil
 }
