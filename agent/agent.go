@@ -240,9 +240,10 @@ func (a *Agent) attempt(ctx context.Context, entry collectors.Entry, seen invent
 			return inventory.Facts{}, fmt.Errorf("ask %s: has not come back from an earlier round", entry.Name)
 		}
 	}
+	var config *configs.Config // nil if it has it
 	if a.given[entry.Name] != a.Config {
-		entry.Configure(a.Config)
-		a.given[entry.Name] = a.Config
+		config = a.Config
+		a.given[entry.Name] = config
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.Config.Round.Timeout)
 	defer cancel()
@@ -250,7 +251,7 @@ func (a *Agent) attempt(ctx context.Context, entry collectors.Entry, seen invent
 	back := make(chan struct{})
 	go func() {
 		defer close(back)
-		answers <- guarded(ctx, entry, &seen)
+		answers <- guarded(ctx, entry, config, &seen)
 	}()
 	select {
 	case got := <-answers:
@@ -269,12 +270,15 @@ func (a *Agent) attempt(ctx context.Context, entry collectors.Entry, seen invent
 
 // guarded turns a panic into an error: one room on fire must not blind the
 // others.
-func guarded(ctx context.Context, entry collectors.Entry, seen *inventory.Facts) (got answer) {
+func guarded(ctx context.Context, entry collectors.Entry, config *configs.Config, seen *inventory.Facts) (got answer) {
 	defer func() {
 		if p := recover(); p != nil {
 			got = answer{err: fmt.Errorf("ask %s: panic: %v", entry.Name, p)}
 		}
 	}()
+	if config != nil { // also this may wait for what a hanging collector holds
+		entry.Configure(config)
+	}
 	facts, err := entry.Collect(ctx, seen)
 	return answer{facts, err}
 }

@@ -166,6 +166,37 @@ func TestReloadReachesHangingCollectorLater(t *testing.T) {
 	})
 }
 
+// waiting is a collector whose new configuration waits for what another holds.
+type waiting struct {
+	collect
+
+	held chan struct{}
+}
+
+func (w *waiting) Configure(*configs.Config) { <-w.held }
+
+func TestReloadDoesNotWaitForCollectors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &waiting{facts(inventory.Facts{}), make(chan struct{})}
+		a := newAgent(t, collectors.Entry{Name: "stuck", Kinds: []string{inventory.KindFlows}, Collector: w})
+		a.Round(t.Context())
+		a.Load = func() (*configs.Config, error) { return configs.Default(), nil }
+		a.Reload()
+		release := time.AfterFunc(time.Hour, func() { close(w.held) })
+		if got := gaps(a.Round(t.Context())); !strings.Contains(got, "stuck/flows") {
+			t.Errorf("gaps are %q", got)
+		}
+		if !release.Stop() {
+			t.Error("the round waited")
+		}
+		close(w.held)
+		synctest.Wait()
+		if got := gaps(a.Round(t.Context())); got != "" {
+			t.Errorf("after it came back the gaps are %q", got)
+		}
+	})
+}
+
 func failing(verdict *finding.Verdict) checks.Check {
 	return checks.Check{
 		Rule: finding.Rule{ID: "TST-001", Title: "Test", Severity: finding.High},

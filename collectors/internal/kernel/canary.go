@@ -61,6 +61,9 @@ func singTCP() (c canary, err error) {
 		return canary{}, err
 	}
 	defer func() { err = errors.Join(err, unix.Close(fd)) }()
+	if err := impatient(fd); err != nil {
+		return canary{}, err
+	}
 	// A reset leaves nothing in TIME_WAIT.
 	if err := unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
 		return canary{}, err
@@ -69,15 +72,42 @@ func singTCP() (c canary, err error) {
 	if err := unix.Sendto(fd, make([]byte, canaryTCP), unix.MSG_FASTOPEN, to); err != nil {
 		return canary{}, err
 	}
-	accepted, _, err := unix.Accept4(listener, unix.SOCK_CLOEXEC)
+	return canary{unix.IPPROTO_TCP, uint16(port), canaryTCP, false}, overheard(listener)
+}
+
+// overheard takes the connection, and what came by it.
+func overheard(listener int) error {
+	accepted, err := untilDone(func() (int, error) {
+		fd, _, err := unix.Accept4(listener, unix.SOCK_CLOEXEC)
+		return fd, err
+	})
 	if err != nil {
-		return canary{}, err
+		return err
 	}
-	n, err := unix.Read(accepted, make([]byte, 2*canaryTCP))
+	n, err := untilDone(func() (int, error) { return unix.Read(accepted, make([]byte, 2*canaryTCP)) })
 	if err == nil && n != canaryTCP {
 		err = fmt.Errorf("read %d bytes of %d", n, canaryTCP)
 	}
-	return canary{unix.IPPROTO_TCP, uint16(port), canaryTCP, false}, errors.Join(err, unix.Close(accepted))
+	return errors.Join(err, unix.Close(accepted))
+}
+
+// untilDone repeats a call that a signal interrupts; with a time-out, the kernel does not.
+func untilDone(call func() (int, error)) (int, error) {
+	for {
+		if n, err := call(); !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
+	}
+}
+
+// impatient lets no call on a socket, or on one that it accepts, wait for ever: some
+// other program may connect first and be silent, or a firewall drop the packets.
+func impatient(fd int) error {
+	wait := unix.Timeval{Sec: 1}
+	return errors.Join(
+		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait),
+		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &wait),
+	)
 }
 
 // networkNumber is the number of this process's network namespace.
@@ -95,7 +125,7 @@ func loopback(kind int) (fd, port int, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+	if err := errors.Join(impatient(fd), unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})); err != nil {
 		return 0, 0, errors.Join(err, unix.Close(fd))
 	}
 	at, err := unix.Getsockname(fd)

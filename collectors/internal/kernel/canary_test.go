@@ -5,6 +5,9 @@ import (
 	"os/exec"
 	"syscall"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // The capture is not believed: each reading makes flows that it must have seen.
@@ -36,4 +39,34 @@ func TestCanary(t *testing.T) {
 func TestCanaryInPIDNamespace(t *testing.T) {
 	openOwn(t, Options{Flows: 16})
 	run(t, func(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID} }, "listen-to-itself")
+}
+
+// Whoever is first to connect to the canary, and silent, cannot hold the capture up.
+func TestCanaryDoesNotWait(t *testing.T) {
+	listener, port, err := loopback(unix.SOCK_STREAM)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(listener)
+	intruder, _, err := loopback(unix.SOCK_STREAM)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(intruder)
+	if err := unix.Listen(listener, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Connect(intruder, &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- overheard(listener) }()
+	select {
+	case err := <-done:
+		if err == nil {
+			t.Error("took the intruder for the canary")
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("waits for the intruder")
+	}
 }

@@ -378,6 +378,30 @@ func TestZonesAreRenewed(t *testing.T) {
 	}
 }
 
+// Prefixes that could be set in part are not left behind by the next ones.
+func TestZonesThatFindNoRoom(t *testing.T) {
+	k := openOwn(t, Options{})
+	former := map[netip.Prefix]uint32{netip.MustParsePrefix("10.77.0.0/16"): 1}
+	if err := k.SetZones(former); err != nil {
+		t.Fatal(err)
+	}
+	many := make(map[netip.Prefix]uint32)
+	for i := range 16385 {
+		many[netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 51, byte(i >> 8), byte(i)}), 32)] = 1
+	}
+	if k.SetZones(many) == nil {
+		t.Skip("there was room")
+	}
+	if err := k.SetZones(former); err != nil {
+		t.Fatal(err)
+	}
+	for p := range many {
+		if zone, err := k.zone(p.Addr().As16()); err != nil || zone != 0 {
+			t.Fatalf("zone %d of %s, %v", zone, p, err)
+		}
+	}
+}
+
 // What finds no room keeps its bytes, its program and its zone, and is told.
 func TestFullTableFolds(t *testing.T) {
 	const n, up, down = 20, 1000, 70

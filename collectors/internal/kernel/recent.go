@@ -11,10 +11,13 @@ type Recent struct {
 // patience is how long a loss is held against a capture.
 const patience = time.Hour
 
-// Within reports whether the total has grown in the last hour.
+// Within reports whether the total has grown in the last hour. It may shrink: part
+// of what the kernel skipped counts only while there are sockets older than the
+// capture.
 func (r *Recent) Within(total uint64, now time.Time) bool {
 	if total > r.total {
-		r.total, r.grown = total, now
+		r.grown = now
 	}
+	r.total = total
 	return !r.grown.IsZero() && now.Sub(r.grown) < patience
 }

@@ -21,6 +21,7 @@ const (
 
 // SetZones replaces the prefixes by which addresses are told apart; the longest
 // one that holds an address gives its zone, 1 to 255. Rows keep their counts.
+// After an error the table holds some of both.
 func (k *Kernel) SetZones(zones map[netip.Prefix]uint32) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -32,6 +33,7 @@ func (k *Kernel) SetZones(zones map[netip.Prefix]uint32) error {
 		if err := table.Put(zoneKey(p), zone); err != nil {
 			return fmt.Errorf("set zone of %s: %w", p, err)
 		}
+		k.zones[p] = zone // so that an error leaves what the table holds
 	}
 	for p := range k.zones {
 		if _, stays := zones[p]; stays {
@@ -40,8 +42,8 @@ func (k *Kernel) SetZones(zones map[netip.Prefix]uint32) error {
 		if err := table.Delete(zoneKey(p)); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 			return fmt.Errorf("drop zone of %s: %w", p, err)
 		}
+		delete(k.zones, p)
 	}
-	k.zones = maps.Clone(zones)
 	// Rows that were judged by the old prefixes, or by a mixture, now show it.
 	k.version++
 	if err := k.maps[flowsMapSettings].Put(settingGeneration, k.version); err != nil {

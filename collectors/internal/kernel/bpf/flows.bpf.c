@@ -496,6 +496,12 @@ static __always_inline void tcp_state(struct sock *sk, struct holder *h, int sta
 		h->direction = OUT;
 		advance(sk, h, BEGUN);
 		break;
+	case BPF_TCP_LISTEN: /* whatever it was: those that it accepts begin as its copies */
+		h->word = OWNER(h->word);
+		h->sent = h->received = 0;
+		h->own = h->folded = 0;
+		h->direction = 0;
+		break;
 	case BPF_TCP_SYN_RECV:
 		if (h->direction != OUT) { /* it begins when established: before 6.15 there is no peer yet */
 			h->direction = IN;
