@@ -112,7 +112,7 @@ func (t *traced) missed(r *kernel.Reading, bypasses []inventory.Bypass) []string
 			held[bypasses[i].Kind]++
 		}
 	}
-	for _, kind := range []string{inventory.BypassPacket, inventory.BypassXDP, inventory.BypassTunnel} {
+	for _, kind := range []string{inventory.BypassPacket, inventory.BypassXDP, inventory.BypassTunnel, inventory.BypassOther} {
 		if n := held[kind]; n > 0 {
 			reasons = append(reasons, fmt.Sprintf("%d programs hold a way past the protocols (%s): where they send is not seen, see NET-016", n, kind))
 		}
@@ -273,6 +273,9 @@ func bypasses(r *kernel.Reading) []inventory.Bypass {
 			of(s.Owner, s.NetNS, inventory.BypassXDP).Open = true
 		case 0:
 			of(s.Owner, s.NetNS, inventory.BypassTunnel).Open = true
+		case unix.AF_UNIX, unix.AF_INET, unix.AF_INET6:
+		default:
+			of(s.Owner, s.NetNS, inventory.BypassOther).Open = true
 		}
 	}
 	for i := range r.Frames {

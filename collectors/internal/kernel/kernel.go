@@ -127,7 +127,7 @@ type Frames struct {
 type Socket struct {
 	Owner     Execution
 	NetNS     uint64
-	Family    uint16 // AF_INET, AF_INET6, AF_UNIX, AF_PACKET, AF_XDP; 0 a TUN device
+	Family    uint16 // AF_INET, AF_INET6, AF_UNIX, or what leaves the machine past both, as AF_PACKET or AF_VSOCK; 0 a TUN device
 	Kind      uint16 // SOCK_STREAM, SOCK_DGRAM, …
 	Protocol  uint16
 	Listens   bool

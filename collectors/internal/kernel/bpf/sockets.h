@@ -132,10 +132,13 @@ int list_sockets(struct bpf_iter__task_file *ctx)
 	case AF_INET6:
 		keep = held_inet(&held, sk);
 		break;
-	case AF_PACKET:
-	case AF_XDP:
-		keep = 1;
+	case AF_NETLINK: /* of the machine itself */
+	case AF_KEY:
+	case AF_ALG:
+	case AF_KCM: /* a part of a connection of TCP */
 		break;
+	default: /* AF_PACKET, AF_XDP, and what has a network of its own: AF_VSOCK, AF_BLUETOOTH, AF_TIPC, … */
+		keep = 1;
 	}
 	if (!keep)
 		return 0;
