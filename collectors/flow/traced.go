@@ -100,8 +100,8 @@ func (t *traced) missed(r *kernel.Reading, bypasses []inventory.Bypass) []string
 	}
 	if c := &r.Counts; t.losses.Within(c.Lost(), now) {
 		reasons = append(reasons, fmt.Sprintf(
-			"losses in the last hour; in all: %d flows and %d bytes without room, %d sockets without an owner, %d updates given up, %d packets not understood, %d hooks skipped",
-			c.Rows, c.Bytes, c.Storage, c.Races, c.Headers, c.Skipped))
+			"losses in the last hour; in all: %d flows and %d bytes without room, %d sockets without an owner, %d updates given up, %d packets not understood, %d programs mixed up with earlier ones of their process, %d hooks skipped",
+			c.Rows, c.Bytes, c.Storage, c.Races, c.Headers, c.Reused, c.Skipped))
 	}
 	if t.zones != nil {
 		reasons = append(reasons, t.zones.Error())

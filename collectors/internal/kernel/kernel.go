@@ -157,13 +157,14 @@ type Counts struct {
 	Unlisted     uint64 // executions that ended and were too many to be kept until they were read
 	Begun        uint64 // flows that began; of a protocol other than TCP, rows
 	Unattributed uint64 // bytes that left an interface from no socket of IP: forwarded, AF_PACKET, TUN
+	Reused       uint64 // executions named as one before them, 32 programs ago, that still has flows: they are mixed up
 	Skipped      uint64 // runs of a tracepoint that the kernel skipped and nothing stands in for
 }
 
-// Lost is how many updates of flows are known to be missing. Events are not among
+// Lost is how many updates of flows are known to be missing, or to be another's. Events are not among
 // them: what they tell of is in the tables.
 func (c *Counts) Lost() uint64 {
-	return c.Rows + c.Storage + c.Races + c.Headers + c.Skipped
+	return c.Rows + c.Storage + c.Races + c.Headers + c.Reused + c.Skipped
 }
 
 // Reading is everything at one moment. Owners of flows are among the programs, or

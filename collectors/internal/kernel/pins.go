@@ -79,6 +79,9 @@ func layoutOf(spec *ebpf.CollectionSpec) string {
 	for _, name := range sortedMaps(spec) {
 		m := spec.Maps[name]
 		fmt.Fprintln(h, name, m.Type, m.KeySize, m.ValueSize, m.Flags)
+		if m.Type == ebpf.Array || m.Type == ebpf.PerCPUArray { // each place has a meaning
+			fmt.Fprintln(h, m.MaxEntries)
+		}
 	}
 	return fmt.Sprintf("%x", h.Sum(nil)[:6])
 }

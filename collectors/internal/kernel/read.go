@@ -311,7 +311,7 @@ func (k *Kernel) count() (Counts, error) {
 	var c Counts
 	for i, to := range []*uint64{
 		&c.Rows, &c.Bytes, &c.Orphans, &c.Storage, &c.Races, &c.Headers,
-		&c.Programs, &c.Images, &c.Events, &c.Folded, &c.Executions, &c.Unlisted, &c.Begun, &c.Unattributed,
+		&c.Programs, &c.Images, &c.Events, &c.Folded, &c.Executions, &c.Unlisted, &c.Begun, &c.Unattributed, &c.Reused,
 	} {
 		var each []uint64
 		if err := k.maps[flowsMapCounts].Lookup(uint32(i), &each); err != nil {
