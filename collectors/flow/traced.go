@@ -129,7 +129,7 @@ func (t *traced) flows(r *kernel.Reading, seen *inventory.Facts, gaps *gaps) []i
 		known[seen.Processes[i].ID] = true
 	}
 	flows := make([]inventory.Flow, 0, len(r.Flows))
-	ownerless, nameless := 0, 0
+	ownerless, nameless, stale := 0, 0, 0
 	for i := range r.Flows {
 		k := &r.Flows[i]
 		if k.Owner == (kernel.Execution{}) {
@@ -153,10 +153,16 @@ func (t *traced) flows(r *kernel.Reading, seen *inventory.Facts, gaps *gaps) []i
 		if k.Owner != (kernel.Execution{}) && !known[f.Process] {
 			nameless++
 		}
+		if k.Stale {
+			stale++
+		}
 		flows = append(flows, f)
 	}
 	if ownerless > 0 {
 		gaps.add("connections", "no program is known for them: they are the kernel's own, or older than the capture", ownerless, inventory.KindFlows)
+	}
+	if stale > 0 {
+		gaps.add("connections", "found no room of their own, and are in the zone that an earlier policy put them in", stale, inventory.KindFlows)
 	}
 	if nameless > 0 {
 		gaps.add("connections", "their programs have ended and found no room to be remembered", nameless, inventory.KindProcesses)

@@ -83,6 +83,7 @@ type Flow struct {
 	Zone        uint32 // of the longest prefix that holds Remote; 0 where none does
 	Own         bool   // stays on this machine: it goes through the loopback interface
 	Folded      bool   // many flows in one for want of room: Local and Remote are not known
+	Stale       bool   // of a folded one: Zone is of prefixes that were replaced since
 	Earlier     Volume // of the counts, what was read before this capture was opened
 }
 

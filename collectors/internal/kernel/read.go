@@ -145,6 +145,7 @@ func (k *Kernel) flows(into []Flow, booted time.Time, owners map[uint64]bool, su
 	var deadFolds []flowsFlowKey
 	err = k.each(k.maps[flowsMapFolded], func(key *flowsFlowKey, row *flowsFlowRow) error {
 		f := foldedOf(key, row, booted)
+		f.Stale = row.Generation != k.version && row.Own == 0
 		owners[key.Owner] = true
 		into = append(into, f)
 		if drop && f.Open == 0 && time.Since(f.Last) > crowded {

@@ -244,6 +244,7 @@ static __noinline struct flow_row *folded_of(struct flow_key *key, __u32 zone, _
 	if (row)
 		return row;
 	fresh.first = bpf_ktime_get_boot_ns();
+	fresh.generation = generation();
 	fresh.zone = zone;
 	fresh.own = own;
 	bpf_map_update_elem(&folded, &fold, &fresh, BPF_NOEXIST);
