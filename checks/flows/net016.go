@@ -17,7 +17,7 @@ func NET016() finding.Rule {
 		Severity:  finding.Medium,
 		Rationale: "What a program sends as whole frames or through a tunnel of its own goes to an address that only the program knows. Every other check on flows is blind to it.",
 		Decides: finding.Decides{
-			finding.Pass:    "no program holds a socket for whole frames (AF_PACKET, AF_XDP) or a TUN or TAP device, none sent frames in the last minutes, and there is no WireGuard interface",
+			finding.Pass:    "no program holds a socket for whole frames (AF_PACKET, AF_XDP), a TUN or TAP device or a socket of a network that is not IP (AF_VSOCK, Bluetooth), none sent frames in the last minutes, and there is no WireGuard interface",
 			finding.Fail:    "a program does, or did",
 			finding.Unknown: "the capture of flows does not list such programs, or may have missed some",
 		},
@@ -69,6 +69,7 @@ func waysReason(kind string, held bool, sent uint64) string {
 		inventory.BypassPacket: "a socket for whole frames",
 		inventory.BypassXDP:    "a socket that shares its buffers with a network card",
 		inventory.BypassTunnel: "a TUN or TAP device",
+		inventory.BypassOther:  "a socket of a network that is not IP",
 	}[kind]
 	if what == "" {
 		return "the kernel wraps what goes in there and sends it to peers of its own"

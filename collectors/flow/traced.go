@@ -102,8 +102,8 @@ func (t *traced) missed(r *kernel.Reading, bypasses []inventory.Bypass) []string
 	}
 	if c := &r.Counts; t.losses.Within(c.Lost(), now) {
 		reasons = append(reasons, fmt.Sprintf(
-			"losses in the last hour; in all: %d flows and %d bytes without room, %d sockets without an owner, %d updates given up, %d packets not understood, %d hooks skipped",
-			c.Rows, c.Bytes, c.Storage, c.Races, c.Headers, c.Skipped))
+			"losses in the last hour; in all: %d flows and %d bytes without room, %d sockets without an owner, %d updates given up, %d packets not understood, %d programs mixed up with earlier ones of their process, %d hooks skipped",
+			c.Rows, c.Bytes, c.Storage, c.Races, c.Headers, c.Reused, c.Skipped))
 	}
 	if c := &r.Counts; t.folds.Within(c.Folded, now) {
 		reasons = append(reasons, fmt.Sprintf(
@@ -118,7 +118,7 @@ func (t *traced) missed(r *kernel.Reading, bypasses []inventory.Bypass) []string
 			held[bypasses[i].Kind]++
 		}
 	}
-	for _, kind := range []string{inventory.BypassPacket, inventory.BypassXDP, inventory.BypassTunnel} {
+	for _, kind := range []string{inventory.BypassPacket, inventory.BypassXDP, inventory.BypassTunnel, inventory.BypassOther} {
 		if n := held[kind]; n > 0 {
 			reasons = append(reasons, fmt.Sprintf("%d programs hold a way past the protocols (%s): where they send is not seen, see NET-016", n, kind))
 		}
@@ -135,7 +135,7 @@ func (t *traced) flows(r *kernel.Reading, seen *inventory.Facts, gaps *gaps) []i
 		known[seen.Processes[i].ID] = true
 	}
 	flows := make([]inventory.Flow, 0, len(r.Flows))
-	ownerless, nameless := 0, 0
+	ownerless, nameless, stale := 0, 0, 0
 	for i := range r.Flows {
 		k := &r.Flows[i]
 		if k.Owner == (kernel.Execution{}) {
@@ -159,10 +159,16 @@ func (t *traced) flows(r *kernel.Reading, seen *inventory.Facts, gaps *gaps) []i
 		if k.Owner != (kernel.Execution{}) && !known[f.Process] {
 			nameless++
 		}
+		if k.Stale {
+			stale++
+		}
 		flows = append(flows, f)
 	}
 	if ownerless > 0 {
 		gaps.add("connections", "no program is known for them: they are the kernel's own, or older than the capture", ownerless, inventory.KindFlows)
+	}
+	if stale > 0 {
+		gaps.add("connections", "found no room of their own, and are in the zone that an earlier policy put them in", stale, inventory.KindFlows)
 	}
 	if nameless > 0 {
 		gaps.add("connections", "their programs have ended and found no room to be remembered", nameless, inventory.KindProcesses)
@@ -308,6 +314,9 @@ func bypasses(r *kernel.Reading) []inventory.Bypass {
 			of(s.Owner, s.NetNS, inventory.BypassXDP).Open = true
 		case 0:
 			of(s.Owner, s.NetNS, inventory.BypassTunnel).Open = true
+		case unix.AF_UNIX, unix.AF_INET, unix.AF_INET6:
+		default:
+			of(s.Owner, s.NetNS, inventory.BypassOther).Open = true
 		}
 	}
 	for i := range r.Frames {

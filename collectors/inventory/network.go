@@ -78,6 +78,7 @@ const (
 	BypassPacket = "packet" // a socket for whole frames, packet(7)
 	BypassXDP    = "xdp"    // one that shares its buffers with a network card
 	BypassTunnel = "tunnel" // a TUN or TAP device
+	BypassOther  = "other"  // a socket of a network that is not IP, as vsock(7)
 
 	// The kernel itself sends what goes in there, to where its peers are.
 	BypassWireGuard = "wireguard"

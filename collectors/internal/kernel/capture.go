@@ -95,7 +95,10 @@ func (k *Kernel) start(spec *ebpf.CollectionSpec, dir string) (err error) {
 		fresh = false
 		err = k.adopt(spec)
 	default:
-		fresh = !k.pins.counting()
+		if fresh = !k.pins.counting(); fresh && k.pins.begun() {
+			k.pins.gap = "an earlier capture was cut short: what flowed from then until " +
+				time.Now().UTC().Format(time.RFC3339) + " may be lost"
+		}
 		err = k.renew(spec)
 	}
 	if err != nil {
@@ -114,8 +117,9 @@ func (k *Kernel) start(spec *ebpf.CollectionSpec, dir string) (err error) {
 	k.ring.SetDeadline(time.Now()) // it is read for what is there, never waited for
 	if fresh {
 		err = k.seed()
-	} else {
-		err = errors.Join(k.recallZones(), k.recallReported())
+	}
+	if k.pins != nil { // also where nothing counted: the tables may be there
+		err = errors.Join(err, k.recallZones(), k.recallReported())
 	}
 	if err != nil {
 		return err

@@ -115,6 +115,21 @@ func TestProgramsOfOneProcess(t *testing.T) {
 	}
 }
 
+// A process that was so many programs that their names come again is told of: its
+// flows may be another's.
+func TestNamesThatComeAgain(t *testing.T) {
+	k := openOwn(t, Options{})
+	l := listen(t, "127.0.0.1:0", func(c *net.TCPConn) error { return serveOne(c, 0) })
+	for times, want := range map[int]uint64{31: 0, 32: 1} {
+		before := read(t, k).Counts
+		run(t, nil, "turning %s 5 %d", l.Addr(), times)
+		after := read(t, k).Counts
+		if got := after.Reused - before.Reused; got != want || after.Lost()-before.Lost() < want {
+			t.Errorf("%d times: %d names came again, want %d", times, got, want)
+		}
+	}
+}
+
 // Processes without flows are listed once when they have ended; those of a storm
 // are counted.
 func TestEndedIsListedOnce(t *testing.T) {

@@ -140,6 +140,23 @@ func generate(job []string) error {
 			return err
 		}
 		return unix.Exec("/proc/self/exe", []string{"changed", "into"}, os.Environ())
+	case "turning": // address, bytes, times that it then becomes another program
+		if job[2] != "0" {
+			c, err := net.Dial("tcp", job[1])
+			if err != nil {
+				return err
+			}
+			if err := converse(c.(*net.TCPConn), number(2)); err != nil {
+				return err
+			}
+		}
+		if number(3) == 0 {
+			return nil
+		}
+		if err := os.Setenv(generatorVariable, fmt.Sprintf("turning %s 0 %d", job[1], number(3)-1)); err != nil {
+			return err
+		}
+		return unix.Exec("/proc/self/exe", []string{"turned"}, os.Environ())
 	case "open":
 		k, err := Open(Options{})
 		if err != nil {

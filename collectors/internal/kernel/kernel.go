@@ -84,6 +84,7 @@ type Flow struct {
 	Zone        uint32 // of the longest prefix that holds Remote; 0 where none does
 	Own         bool   // stays on this machine: it goes through the loopback interface
 	Folded      bool   // many flows in one for want of room: Local and Remote are not known
+	Stale       bool   // of a folded one: Zone is of prefixes that were replaced since
 	Earlier     Volume // of the counts, what was read before this capture was opened
 }
 
@@ -128,7 +129,7 @@ type Frames struct {
 type Socket struct {
 	Owner     Execution
 	NetNS     uint64
-	Family    uint16 // AF_INET, AF_INET6, AF_UNIX, AF_PACKET, AF_XDP; 0 a TUN device
+	Family    uint16 // AF_INET, AF_INET6, AF_UNIX, or what leaves the machine past both, as AF_PACKET or AF_VSOCK; 0 a TUN device
 	Kind      uint16 // SOCK_STREAM, SOCK_DGRAM, …
 	Protocol  uint16
 	Listens   bool
@@ -158,13 +159,14 @@ type Counts struct {
 	Unlisted     uint64 // executions that ended and were too many to be kept until they were read
 	Begun        uint64 // flows that began; of a protocol other than TCP, rows
 	Unattributed uint64 // bytes that left an interface from no socket of IP: forwarded, AF_PACKET, TUN
+	Reused       uint64 // executions named as one before them, 32 programs ago, that still has flows: they are mixed up
 	Skipped      uint64 // runs of a tracepoint that the kernel skipped and nothing stands in for
 }
 
-// Lost is how many updates of flows are known to be missing. Events are not among
+// Lost is how many updates of flows are known to be missing, or to be another's. Events are not among
 // them: what they tell of is in the tables.
 func (c *Counts) Lost() uint64 {
-	return c.Rows + c.Storage + c.Races + c.Headers + c.Skipped
+	return c.Rows + c.Storage + c.Races + c.Headers + c.Reused + c.Skipped
 }
 
 // Reading is everything at one moment. Owners of flows are among the programs, or

@@ -438,6 +438,37 @@ func TestFullTableFolds(t *testing.T) {
 	}
 }
 
+// Of many flows in one nobody can say where they go by prefixes that came later.
+func TestFoldedZonesGoStale(t *testing.T) {
+	k := openOwn(t, Options{Flows: 1})
+	stale := func(who Flow) (n int) {
+		t.Helper()
+		flows, err := k.Flows(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range flows {
+			if f.Stale && f.Owner.PID == who.Owner.PID {
+				n++
+			}
+		}
+		return n
+	}
+	if err := k.SetZones(map[netip.Prefix]uint32{netip.MustParsePrefix("203.0.113.0/24"): 1}); err != nil {
+		t.Fatal(err)
+	}
+	who := run(t, ownNetwork, "space-spray 20")
+	if n := stale(who); n != 0 {
+		t.Errorf("%d are stale at once", n)
+	}
+	if err := k.SetZones(nil); err != nil {
+		t.Fatal(err)
+	}
+	if stale(who) == 0 {
+		t.Error("none is stale")
+	}
+}
+
 func TestMemory(t *testing.T) {
 	small, large := open(t, Options{Flows: 16}), open(t, Options{Flows: 1 << 16})
 	a, err := small.MemoryBytes()

@@ -80,6 +80,9 @@ func layoutOf(spec *ebpf.CollectionSpec) string {
 	for _, name := range sortedMaps(spec) {
 		m := spec.Maps[name]
 		fmt.Fprintln(h, name, m.Type, m.KeySize, m.ValueSize, m.Flags)
+		if m.Type == ebpf.Array || m.Type == ebpf.PerCPUArray { // each place has a meaning
+			fmt.Fprintln(h, m.MaxEntries)
+		}
 	}
 	return hex.EncodeToString(h.Sum(nil)[:6])
 }
@@ -133,7 +136,7 @@ func (p *pins) dropOtherLayouts() error {
 // others' pins.
 func removePins(dir string) error {
 	var errs []error
-	for _, ours := range []string{"build-*", "maps-*"} {
+	for _, ours := range []string{filepath.Join("build-*", lastPinned()), "build-*", "maps-*"} {
 		found, err := filepath.Glob(filepath.Join(dir, ours))
 		errs = append(errs, err)
 		for _, sub := range found {
@@ -147,6 +150,7 @@ func removePins(dir string) error {
 // than pins and directories.
 func removeBelow(dir string) error {
 	entries, err := os.ReadDir(dir)
+	err = errors.Join(err, os.RemoveAll(filepath.Join(dir, lastPinned())))
 	if err != nil {
 		return err
 	}
@@ -156,10 +160,20 @@ func removeBelow(dir string) error {
 	return err
 }
 
-// counting reports whether programs of some build are attached.
+// lastPinned is the link that is pinned after all others and removed before them:
+// where it is, a build is whole.
+func lastPinned() string { return order()[len(order())-1] + "-link" }
+
+// counting reports whether all programs of some build are attached.
 func (p *pins) counting() bool {
-	links, err := filepath.Glob(filepath.Join(p.dir, "build-*", "*-link"))
+	links, err := filepath.Glob(filepath.Join(p.dir, "build-*", lastPinned()))
 	return err == nil && len(links) > 0
+}
+
+// begun reports whether there are tables of an earlier capture.
+func (p *pins) begun() bool {
+	entries, err := os.ReadDir(p.maps)
+	return err != nil || len(entries) > 0
 }
 
 // former gives the link by which another build hooks a control group; nil if
@@ -274,7 +288,11 @@ func (k *Kernel) renew(spec *ebpf.CollectionSpec) error {
 	if err != nil {
 		return err
 	}
-	for name, l := range k.links {
+	for _, name := range order() {
+		l := k.links[name]
+		if l == nil {
+			continue // not for this kernel
+		}
 		at := filepath.Join(k.pins.build, name)
 		if err := errors.Join(k.programs[name].Pin(at), l.Pin(at+"-link")); err != nil {
 			return fmt.Errorf("pin %s: %w", name, err)

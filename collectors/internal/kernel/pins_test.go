@@ -1,7 +1,9 @@
 package kernel
 
 import (
+	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -158,6 +160,64 @@ func TestAnotherLayoutIsAGap(t *testing.T) {
 		who := run(t, nil, "tcp %s 7", l.Addr())
 		expect(t, k, who, Out, tcp, portOf(l.Addr()), counts{sent: 7, received: 3, connections: 1})
 		closed(t, k)
+	})
+}
+
+// One that was cut short while it was pinned, or unpinned, begins anew and says so.
+// What its tables hold stays.
+func TestCutShortIsAGap(t *testing.T) {
+	inPins(t, func(t *testing.T, dir string) {
+		o := Options{Pins: dir}
+		l := listen(t, "127.0.0.1:0", func(c *net.TCPConn) error { return serveOne(c, 3) })
+		for i, kept := range []string{flowsProgOnExec + "*", "nothing"} {
+			k := reopen(t, o)
+			if err := k.SetZones(map[netip.Prefix]uint32{netip.MustParsePrefix("10.77.0.0/16"): 1}); err != nil {
+				t.Fatal(err)
+			}
+			closed(t, k)
+			pinned, err := filepath.Glob(filepath.Join(dir, "build-*", "*"))
+			if err != nil || len(pinned) == 0 {
+				t.Fatal(pinned, err)
+			}
+			for _, pin := range pinned {
+				if stays, err := filepath.Match(kept, filepath.Base(pin)); err != nil || stays {
+					continue
+				}
+				if err := os.Remove(pin); err != nil {
+					t.Fatal(err)
+				}
+			}
+			live, err := net.Dial("tcp", l.Addr().String()) // that nothing sees begin
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = live.Close() })
+			k = reopen(t, o)
+			if _, err := live.Write(make([]byte, 100)); err != nil {
+				t.Fatal(err)
+			}
+			expect(t, k, self(t), Out, tcp, portOf(l.Addr()), counts{sent: 100 * uint64(i+1), received: 3 * uint64(i), connections: uint64(i + 1), open: 1})
+			if !strings.Contains(k.Gap(), "cut short") {
+				t.Errorf("gap %q", k.Gap())
+			}
+			if err := k.SetZones(nil); err != nil {
+				t.Fatal(err)
+			}
+			if zone, err := k.zone(netip.MustParseAddr("10.77.0.1").As16()); err != nil || zone != 0 {
+				t.Errorf("zone %d, %v", zone, err)
+			}
+			if err := live.(*net.TCPConn).CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.Copy(io.Discard, live); err != nil {
+				t.Fatal(err)
+			}
+			if err := live.Close(); err != nil {
+				t.Fatal(err)
+			}
+			expect(t, k, self(t), Out, tcp, portOf(l.Addr()), counts{sent: 100 * uint64(i+1), received: 3 * uint64(i+1), connections: uint64(i + 1)})
+			closed(t, k)
+		}
 	})
 }
 

@@ -145,22 +145,36 @@ func (k *Kernel) flows(into []Flow, booted time.Time, owners map[uint64]bool, su
 			return into, fmt.Errorf("drop flow of the agent to itself: %w", err)
 		}
 	}
+	var deadFolds []flowsFlowKey
 	err = k.each(k.maps[flowsMapFolded], func(key *flowsFlowKey, row *flowsFlowRow) error {
-		f := flowOf(key, row, booted)
-		f.Folded, f.Zone = true, uint32(key.Remote[15])
-		f.Local, f.Remote = netip.AddrPort{}, netip.AddrPort{}
-		if key.Direction == In {
-			f.Local = netip.AddrPortFrom(netip.IPv6Unspecified(), key.Port)
-		}
+		f := foldedOf(key, row, booted)
+		f.Stale = row.Generation != k.version && row.Own == 0
 		owners[key.Owner] = true
 		into = append(into, f)
+		if drop && f.Open == 0 && time.Since(f.Last) > crowded {
+			deadFolds = append(deadFolds, *key)
+		}
 		return nil
 	})
 	if err != nil {
 		return into, fmt.Errorf("read folded flows: %w", err)
 	}
 	full := uint32(n) > k.maps[flowsMapFlows].MaxEntries()/4*3
-	return into, k.drop(dead, full, booted)
+	if err := k.drop(k.maps[flowsMapFlows], flowOf, dead, full, booted); err != nil {
+		return into, err
+	}
+	return into, k.drop(k.maps[flowsMapFolded], foldedOf, deadFolds, false, booted)
+}
+
+// foldedOf is a row of many flows.
+func foldedOf(key *flowsFlowKey, row *flowsFlowRow, booted time.Time) Flow {
+	f := flowOf(key, row, booted)
+	f.Folded, f.Zone = true, uint32(key.Remote[15])
+	f.Local, f.Remote = netip.AddrPort{}, netip.AddrPort{}
+	if key.Direction == In {
+		f.Local = netip.AddrPortFrom(netip.IPv6Unspecified(), key.Port)
+	}
+	return f
 }
 
 // settle moves what open connections of TCP have carried to their rows.
@@ -202,12 +216,11 @@ func (k *Kernel) each(m *ebpf.Map, do func(*flowsFlowKey, *flowsFlowRow) error) 
 	}
 }
 
-// drop takes rows out of the table. What was counted in a row in between is kept
+// drop takes rows out of a table. What was counted in a row in between is kept
 // for the next reading.
-func (k *Kernel) drop(keys []flowsFlowKey, full bool, booted time.Time) error {
+func (k *Kernel) drop(m *ebpf.Map, of func(*flowsFlowKey, *flowsFlowRow, time.Time) Flow, keys []flowsFlowKey, full bool, booted time.Time) error {
 	for i := range keys {
 		var row flowsFlowRow
-		m := k.maps[flowsMapFlows]
 		if err := m.Lookup(&keys[i], &row); err != nil {
 			continue
 		}
@@ -215,19 +228,22 @@ func (k *Kernel) drop(keys []flowsFlowKey, full bool, booted time.Time) error {
 		if row.Open > 0 || unused < crowded || unused < idle && !full {
 			continue
 		}
+		// First, or the row's next life would begin with what this one was read of.
+		if k.reported != nil && m == k.maps[flowsMapFlows] {
+			delete(k.reported, keys[i])
+			if err := k.maps[flowsMapReported].Delete(&keys[i]); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+				return fmt.Errorf("forget idle flow: %w", err)
+			}
+		}
 		read := row
 		if err := m.LookupAndDelete(&keys[i], &row); err != nil {
 			return fmt.Errorf("drop idle flow: %w", err)
 		}
 		if row.Sent != read.Sent || row.Received != read.Received || row.Connections != read.Connections {
-			k.late = append(k.late, flowOf(&keys[i], &row, booted))
+			k.late = append(k.late, of(&keys[i], &row, booted))
 		}
-		delete(k.earlier, keys[i])
-		if k.reported != nil {
-			delete(k.reported, keys[i])
-			if err := k.maps[flowsMapReported].Delete(&keys[i]); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-				return fmt.Errorf("forget idle flow: %w", err)
-			}
+		if m == k.maps[flowsMapFlows] {
+			delete(k.earlier, keys[i])
 		}
 	}
 	return nil
@@ -260,8 +276,10 @@ func (k *Kernel) recallReported() error {
 	return nil
 }
 
+// frames reads who sent past the protocols, and lets go of whom has not for long.
 func (k *Kernel) frames(booted time.Time, owners map[uint64]bool) ([]Frames, error) {
 	var all []Frames
+	var dead []flowsFrameKey
 	var key flowsFrameKey
 	var row flowsFrameRow
 	rows := k.maps[flowsMapFrames].Iterate()
@@ -271,9 +289,17 @@ func (k *Kernel) frames(booted time.Time, owners map[uint64]bool) ([]Frames, err
 			Owner: executionOf(key.Owner, booted), NetNS: uint64(key.Netns), Kind: key.Kind,
 			Bytes: row.Bytes, Last: booted.Add(time.Duration(row.Last)),
 		})
+		if time.Since(booted.Add(time.Duration(row.Last))) > idle {
+			dead = append(dead, key)
+		}
 	}
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("read senders of frames: %w", err)
+	}
+	for i := range dead {
+		if err := k.maps[flowsMapFrames].Delete(&dead[i]); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return nil, fmt.Errorf("drop sender of frames: %w", err)
+		}
 	}
 	return all, nil
 }
@@ -289,7 +315,7 @@ func (k *Kernel) count() (Counts, error) {
 	var c Counts
 	for i, to := range []*uint64{
 		&c.Rows, &c.Bytes, &c.Orphans, &c.Storage, &c.Races, &c.Headers,
-		&c.Programs, &c.Images, &c.Events, &c.Folded, &c.Executions, &c.Unlisted, &c.Begun, &c.Unattributed,
+		&c.Programs, &c.Images, &c.Events, &c.Folded, &c.Executions, &c.Unlisted, &c.Begun, &c.Unattributed, &c.Reused,
 	} {
 		var each []uint64
 		if err := k.maps[flowsMapCounts].Lookup(uint32(i), &each); err != nil {

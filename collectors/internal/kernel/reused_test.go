@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -64,4 +65,25 @@ func listenOn(f *os.File) (net.Listener, error) {
 		return nil, err
 	}
 	return net.FileListener(f)
+}
+
+// What comes to a listener whose maker has ended is of the program that holds it, and
+// not of nobody.
+func TestListenerIsLeft(t *testing.T) {
+	k := openOwn(t, Options{})
+	l := newLab(t)
+	p := start(t, l.far, "leave-listener "+far4+":4000 3")
+	p.awaitReady(t)
+	read(t, k) // after which nobody remembers what it was first
+	who := p.who[0]
+	c := start(t, l.near, "ask-reset "+far4+":4000 1")
+	defer c.kill(t)
+	expect(t, k, who, In, tcp, 4000, counts{received: 1, connections: 1, open: 1})
+	r := read(t, k)
+	for _, f := range r.Flows {
+		if f.Owner.PID == who.Owner.PID && !slices.ContainsFunc(r.Programs, func(p Program) bool { return p.ID == f.Owner && p.Ended.IsZero() }) {
+			t.Errorf("nobody has %+v", f)
+		}
+	}
+	p.proceed(t)
 }

@@ -125,3 +125,14 @@ func TestFrames(t *testing.T) {
 		t.Errorf("%+v", r.Frames)
 	}
 }
+
+// So is what has a network of its own, as that between a virtual machine and its
+// host.
+func TestOtherNetworks(t *testing.T) {
+	fd, err := unix.Socket(unix.AF_VSOCK, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Skip("no vsock: ", err)
+	}
+	defer unix.Close(fd)
+	socketOf(t, read(t, open(t, Options{})), func(s *Socket) bool { return s.Family == unix.AF_VSOCK })
+}

@@ -43,6 +43,17 @@ func processTraffic() map[string]func(arguments) error {
 			}
 			return answer(counting{c}, a.number(0))
 		},
+		"leave-listener": func(a arguments) error { // address, bytes of the answers
+			return leaveListener(a[0], a[1])
+		},
+		"left-listener": func(a arguments) error { // descriptor, bytes of the answers
+			l, err := net.FileListener(os.NewFile(uintptr(a.number(0)), "listener"))
+			if err != nil {
+				return err
+			}
+			sayReady()
+			return serveUntilEnd(l, a[1])
+		},
 		"again": func(a arguments) error { // times, another job
 			for range a.number(0) {
 				if err := another(nil, a[1:]...).Run(); err != nil {
@@ -199,6 +210,28 @@ func worker(bytes string) error {
 		return err
 	}
 	return serveUntilEnd(l, bytes)
+}
+
+// leaveListener listens and becomes another program, that accepts.
+func leaveListener(address, bytes string) error {
+	var config net.ListenConfig
+	config.SetMultipathTCP(false)
+	l, err := config.Listen(context.Background(), "tcp", address)
+	if err != nil {
+		return err
+	}
+	f, err := l.(*net.TCPListener).File()
+	if err != nil {
+		return err
+	}
+	fd := int(f.Fd())
+	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETFD, 0); err != nil {
+		return err
+	}
+	if err := os.Setenv(generatorVariable, fmt.Sprintf("left-listener %d %s", fd, bytes)); err != nil {
+		return err
+	}
+	return unix.Exec("/proc/self/exe", []string{"left"}, os.Environ())
 }
 
 // serveShared listens on a port that others listen on, too, each for itself.

@@ -20,8 +20,11 @@
 #define AF_UNIX 1
 #define AF_INET 2
 #define AF_INET6 10
+#define AF_KEY 15
+#define AF_NETLINK 16
 #define AF_PACKET 17
-#define AF_XDP 44
+#define AF_ALG 38
+#define AF_KCM 41
 #define IPPROTO_ICMP 1
 #define IPPROTO_TCP 6
 #define IPPROTO_UDP 17
@@ -241,6 +244,7 @@ static __noinline struct flow_row *folded_of(struct flow_key *key, __u32 zone, _
 	if (row)
 		return row;
 	fresh.first = bpf_ktime_get_boot_ns();
+	fresh.generation = generation();
 	fresh.zone = zone;
 	fresh.own = own;
 	bpf_map_update_elem(&folded, &fold, &fresh, BPF_NOEXIST);

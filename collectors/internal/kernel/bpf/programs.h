@@ -280,11 +280,13 @@ int BPF_PROG(on_exec, struct task_struct *task, int old, struct linux_binprm *bi
 {
 	struct scratch *s = scratch(SCRATCH_EXEC);
 	__u64 who = execution(task);
-	struct program *p;
+	struct program *p = bpf_map_lookup_elem(&programs, &who);
 	struct image *image;
 	unsigned long arguments;
 
 	count(EXECUTIONS, 1);
+	if (p && p->marked) /* 32 programs ago the process was this one, too */
+		count(REUSED, 1);
 	end_image(earlier(who));
 	if (!s)
 		return 0;

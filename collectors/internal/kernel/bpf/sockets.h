@@ -93,6 +93,24 @@ static __always_inline int held_inet(struct held *held, struct sock *sk)
 	return held->listens;
 }
 
+/* What waits for peers, and whose owner has ended, is whose it is now: what comes begins as its copy. */
+static __always_inline void adopt(struct sock *sk, __u64 holder)
+{
+	struct holder *h = bpf_sk_storage_get(&holders, sk, 0, 0);
+	__u64 old, owner;
+	struct program *p;
+
+	if (!h)
+		return;
+	old = READ(h->word);
+	owner = OWNER(old);
+	if (owner == holder || STAGE(old) != FRESH)
+		return;
+	p = bpf_map_lookup_elem(&programs, &owner);
+	if (!p || p->ended)
+		__sync_val_compare_and_swap(&h->word, old, holder | FRESH);
+}
+
 SEC("iter/task_file")
 int list_sockets(struct bpf_iter__task_file *ctx)
 {
@@ -131,11 +149,16 @@ int list_sockets(struct bpf_iter__task_file *ctx)
 	case AF_INET:
 	case AF_INET6:
 		keep = held_inet(&held, sk);
+		if (keep && socket->sk)
+			adopt(socket->sk, held.owner);
 		break;
-	case AF_PACKET:
-	case AF_XDP:
+	case AF_NETLINK: /* of the machine itself */
+	case AF_KEY:
+	case AF_ALG:
+	case AF_KCM: /* a part of a connection of TCP */
+		break;
+	default: /* AF_PACKET, AF_XDP, and what has a network of its own: AF_VSOCK, AF_BLUETOOTH, AF_TIPC, … */
 		keep = 1;
-		break;
 	}
 	if (!keep)
 		return 0;

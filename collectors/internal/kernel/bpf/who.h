@@ -27,6 +27,7 @@ enum count {
 	UNLISTED,	/* executions that ended and were too many to be kept until they are read */
 	BEGUN_FLOWS,	/* flows that began */
 	UNATTRIBUTED,	/* bytes that left an interface from no socket of IP */
+	REUSED,		/* executions named as one before them that still has flows */
 	COUNTS
 };
 
