@@ -39,6 +39,7 @@ type Kernel struct {
 	earlier  map[flowsFlowKey]Volume // read before this capture was opened
 	reported map[flowsFlowKey]Volume // as the pins have it
 	late     []Flow                  // counted in the moment a row was dropped
+	rows     int                     // room for those of the next reading
 	reads    int
 	last     *Reading // that nobody has taken
 }
