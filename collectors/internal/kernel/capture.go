@@ -42,6 +42,7 @@ type Kernel struct {
 	earlier  map[flowsFlowKey]Volume // read before this capture was opened
 	reported map[flowsFlowKey]Volume // as the pins have it
 	late     []Flow                  // counted in the moment a row was dropped
+	rows     int                     // room for those of the next reading
 	reads    int
 	netns    uint32   // of this process
 	folded   uint64   // flows, at the last reading

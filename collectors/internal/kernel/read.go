@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -104,6 +105,7 @@ func (k *Kernel) flows(into []Flow, booted time.Time, owners map[uint64]bool, su
 	if err := k.settle(); err != nil {
 		return into, err
 	}
+	into = slices.Grow(into, k.rows)
 	into = append(into, k.late...)
 	var dead, quiet []flowsFlowKey
 	if drop {
@@ -112,7 +114,7 @@ func (k *Kernel) flows(into []Flow, booted time.Time, owners map[uint64]bool, su
 			return into, err
 		}
 	}
-	n := 0
+	n, now := 0, time.Now()
 	err := k.each(k.maps[flowsMapFlows], func(key *flowsFlowKey, row *flowsFlowRow) error {
 		n++
 		if hear(sung, k.netns, key, row) {
@@ -132,7 +134,7 @@ func (k *Kernel) flows(into []Flow, booted time.Time, owners map[uint64]bool, su
 		if drop && k.reported != nil {
 			k.reported[*key] = Volume{f.Sent, f.Received, f.Connections}
 		}
-		if drop && f.Open == 0 && time.Since(f.Last) > crowded {
+		if drop && f.Open == 0 && now.Sub(f.Last) > crowded {
 			dead = append(dead, *key)
 		}
 		return nil
@@ -159,6 +161,7 @@ func (k *Kernel) flows(into []Flow, booted time.Time, owners map[uint64]bool, su
 	if err != nil {
 		return into, fmt.Errorf("read folded flows: %w", err)
 	}
+	k.rows = n + n/8
 	full := uint32(n) > k.maps[flowsMapFlows].MaxEntries()/4*3
 	if err := k.drop(k.maps[flowsMapFlows], flowOf, dead, full, booted); err != nil {
 		return into, err
