@@ -4,7 +4,7 @@
 # it only says what is missing.
 set -eu
 
-packages='iproute2 lintian mmdebstrap nftables prometheus prometheus-alertmanager qemu-system-arm qemu-system-x86 shellcheck systemd systemd-container xz-utils'
+packages='clang iproute2 libbpf-dev lintian linux-libc-dev llvm mmdebstrap nftables prometheus prometheus-alertmanager qemu-system-arm qemu-system-x86 shellcheck systemd systemd-container xz-utils'
 
 missing=''
 for package in $packages; do

@@ -44,7 +44,11 @@ func burst(server, client *puppet, address string, count, request, answer int) {
 }
 
 func TestShortConnectionsAreAllCounted(t *testing.T) {
-	const count, request, answer = 2000, 100, 77
+	const request, answer = 100, 77
+	count := 2000
+	if testing.Short() {
+		count = 200
+	}
 	server := newPuppet(t, nil)
 	client := newPuppet(t, server)
 	address := server.do("listen tcp4 127.0.0.1:0")
@@ -75,16 +79,16 @@ func TestShortConnectionsAreAllCounted(t *testing.T) {
 				wrong += f.Connections
 			}
 		}
-		if total.Connections != count || total.Sent != count*sent || total.Received != count*received {
-			t.Errorf("%s: got %d connections, %d sent, %d received, want %d, %d, %d", direction, total.Connections, total.Sent, total.Received, count, count*sent, count*received)
+		if total.Connections != uint64(count) || total.Sent != uint64(count)*sent || total.Received != uint64(count)*received {
+			t.Errorf("%s: got %d connections, %d sent, %d received, want %d, %d, %d", direction, total.Connections, total.Sent, total.Received, count, uint64(count)*sent, uint64(count)*received)
 		}
 	}
-	t.Logf("%.1f %% of the ends have the right program, %d a wrong one", 100*float64(named)/(2*count), wrong)
-	if wrong > 0 || named < count {
+	t.Logf("%.1f %% of the ends have the right program, %d a wrong one", 100*float64(named)/float64(2*count), wrong)
+	if wrong > 0 || named < uint64(count) {
 		t.Errorf("%d ends have a wrong program, %d the right one; want 0, and at least %d", wrong, named, count)
 	}
 	capture := facts.Captures[0]
-	if capture.Tier != inventory.TierEvents || capture.Complete || capture.Lost > 0 || capture.Orphans < count || hasGap(facts, inventory.KindFlows, "ended before their program") == nil {
+	if capture.Tier != inventory.TierEvents || capture.Complete || capture.Lost > 0 || capture.Orphans < uint64(count) || hasGap(facts, inventory.KindFlows, "ended before their program") == nil {
 		t.Errorf("got %+v, %+v", capture, facts.Gaps)
 	}
 	// The same once more adds up, and nothing is counted again.
@@ -95,7 +99,7 @@ func TestShortConnectionsAreAllCounted(t *testing.T) {
 	for _, f := range flowsIn(facts, server.ns) {
 		total += f.Connections
 	}
-	if total != 2*(count+10) {
+	if total != uint64(2*(count+10)) {
 		t.Errorf("got %d ends, want %d", total, 2*(count+10))
 	}
 }
@@ -307,11 +311,10 @@ func TestLossIsAdmitted(t *testing.T) {
 	}
 	e.forks.full = true
 	facts := collect(t, c)
-	// At least: others on the machine may have ended connections meanwhile.
-	lost := facts.Captures[0].Lost
-	if g := hasGap(facts, inventory.KindFlows, "more than could be taken in"); g == nil || g.Lost < 5 || lost != uint64(g.Lost) {
+	if g := hasGap(facts, inventory.KindFlows, "more than could be taken in"); g == nil || g.Lost < 5 || facts.Captures[0].Lost != uint64(g.Lost) {
 		t.Errorf("got %+v, %+v", g, facts.Captures)
 	}
+	lost := facts.Captures[0].Lost // 5, and what else ended on this machine meanwhile
 	burst(server, client, address, 3, 10, 10)
 	facts = collect(t, c)
 	for _, f := range flowsIn(facts, server.ns) {

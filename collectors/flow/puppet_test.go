@@ -22,12 +22,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"cityward/collectors/internal/host"
+	"cityward/collectors/internal/kernel"
 	"cityward/collectors/inventory"
 	"cityward/configs"
 )
 
-// childMode names the environment variable that makes this binary a puppet or
-// an agent instead of a test.
+// childMode names the environment variable that makes this binary a puppet, an
+// agent or what else a test starts, instead of a test.
 const childMode = "CITYWARD_TEST_CHILD"
 
 func TestMain(m *testing.M) {
@@ -41,7 +42,46 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
+	case "tier":
+		if err := sayTier(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	case "idle": // until its input ends
+		_, _ = io.Copy(io.Discard, os.Stdin)
 	}
+}
+
+// sayTier prints, for the kernel matrix, the best tier that can be had here and
+// why it is no better one.
+func sayTier() error {
+	h, err := host.Open("/", time.Now)
+	if err != nil {
+		return err
+	}
+	k, err := kernel.Open(kernel.Options{})
+	if err != nil {
+		k = kernel.Refused(err)
+	}
+	c := New(h, watching("auto"), k)
+	processes, err := list(h)
+	if err != nil {
+		return err
+	}
+	facts, err := c.Collect(context.Background(), &inventory.Facts{Processes: processes})
+	if err != nil {
+		return err
+	}
+	declined, _, _ := strings.Cut(c.declined, "\n")
+	fmt.Printf("guest: flows %s: %s\n", facts.Captures[0].Tier, declined)
+	return c.Close()
+}
+
+// idle is a process that does nothing until its input ends.
+func idle() *exec.Cmd {
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), childMode+"=idle")
+	return cmd
 }
 
 // report collects once and prints the facts.
@@ -174,7 +214,7 @@ func (p *hands) do(words []string) (string, error) {
 	case "burst":
 		return "ok", burstTo(words[1], words[2], words[3], words[4])
 	case "fork":
-		return "ok", exec.Command("/bin/true").Run()
+		return "ok", idle().Run()
 	case "keep":
 		return "ok", p.keep()
 	case "refused":
@@ -187,6 +227,8 @@ func (p *hands) do(words []string) (string, error) {
 		return "ok", datagram(words[1], words[2], words[3])
 	case "set":
 		return "ok", os.WriteFile(words[1], []byte(words[2]), 0)
+	case "up":
+		return "ok", loopbackUp()
 	case "deaf":
 		return "ok", p.listener.Close()
 	default:
@@ -244,13 +286,27 @@ func (p *hands) keep() error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command("/bin/cat")
+	cmd := idle()
 	cmd.ExtraFiles = []*os.File{file}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if p.child, err = cmd.StdinPipe(); err != nil {
 		return err
 	}
 	return errors.Join(cmd.Start(), file.Close())
+}
+
+func loopbackUp() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	up, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	up.SetUint16(unix.IFF_UP)
+	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, up)
 }
 
 func refusedBlocking(to netip.AddrPort) error {
@@ -295,12 +351,6 @@ func newPuppet(t *testing.T, inside *puppet, given ...*os.File) *puppet {
 	cmd := exec.Command("/proc/self/exe")
 	if inside == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
-	} else {
-		self, err := os.Executable()
-		if err != nil {
-			t.Fatal(err)
-		}
-		cmd = exec.Command("nsenter", "-t", strconv.Itoa(inside.id.PID), "-n", self)
 	}
 	cmd.Env = append(os.Environ(), childMode+"=puppet")
 	cmd.Stderr = os.Stderr
@@ -313,7 +363,11 @@ func newPuppet(t *testing.T, inside *puppet, given ...*os.File) *puppet {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
+	begin := cmd.Start
+	if inside != nil {
+		begin = func() error { return inside.within(cmd.Start) }
+	}
+	if err := begin(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -331,9 +385,25 @@ func newPuppet(t *testing.T, inside *puppet, given ...*os.File) *puppet {
 	i := slices.IndexFunc(processes, func(q inventory.Process) bool { return q.ID.PID == cmd.Process.Pid })
 	p.id, p.ns = processes[i].ID, processes[i].NetNS
 	if inside == nil {
-		p.ip("link set lo up")
+		p.do("up")
 	}
 	return p
+}
+
+// within runs f in the puppet's network namespace.
+func (p *puppet) within(f func() error) (err error) {
+	onSpareThread(func() (clean bool) {
+		var space *os.File
+		if space, err = os.Open(fmt.Sprintf("/proc/%d/ns/net", p.id.PID)); err != nil {
+			return true
+		}
+		defer space.Close()
+		if err = unix.Setns(int(space.Fd()), unix.CLONE_NEWNET); err == nil {
+			err = f()
+		}
+		return false
+	})
+	return err
 }
 
 func (p *puppet) read() string {

@@ -126,7 +126,7 @@ func swarmPeer() error {
 }
 
 func TestTwoHundredThousandFlows(t *testing.T) {
-	k := open(t, Options{Flows: 1 << 18})
+	k := open(t, Options{Flows: uint32(scaled(1 << 18))})
 	l := newLab(t)
 	p := start(t, l.near, "swarm-peer")
 	p.awaitReady(t)

@@ -50,7 +50,7 @@ func TestRingOverflows(t *testing.T) {
 	if inGuest() {
 		n = 6000
 	}
-	k := open(t, Options{Flows: 1 << 18})
+	k := open(t, Options{Flows: uint32(scaled(1 << 18))})
 	who := run(t, ownNetwork, "space-spray %d", n)
 	c, err := k.Counts()
 	if err != nil {

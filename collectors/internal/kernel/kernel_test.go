@@ -481,7 +481,7 @@ func TestMemory(t *testing.T) {
 }
 
 func TestUnprivilegedIsUnsupported(t *testing.T) {
-	open(t, Options{Flows: 16})
+	open(t, Options{})
 	cmd := exec.CommandContext(t.Context(), "/proc/self/exe")
 	cmd.Env = append(os.Environ(), generatorVariable+"=open")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}

@@ -36,7 +36,7 @@ func inPins(t *testing.T, test func(t *testing.T, dir string)) {
 		}
 		return
 	}
-	open(t, Options{Flows: 16}) // skips where nothing can be captured
+	open(t, Options{}) // skips where nothing can be captured
 	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=60s")
 	cmd.Env = append(os.Environ(), pinsVariable+"="+t.Name())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS}

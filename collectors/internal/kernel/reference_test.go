@@ -51,6 +51,14 @@ func counterName(hook, family string, k int) string { return fmt.Sprintf("%s_%s_
 // inGuest is whether this runs in one of the small guests, that have no nft.
 func inGuest() bool { return os.Getenv("CITYWARD_GUEST") == "1" }
 
+// scaled is n, or a tenth of it where every instruction is emulated.
+func scaled(n int) int {
+	if inGuest() {
+		return n / 10
+	}
+	return n
+}
+
 func nft(t *testing.T, n namespace, input string, args ...string) string {
 	t.Helper()
 	var out, errs strings.Builder

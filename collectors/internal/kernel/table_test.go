@@ -1,27 +1,29 @@
 package kernel
 
+import "fmt"
+
 func tcpScenarios() []scenario {
 	const at, from = far4 + ":4000", near4 + ":4000"
 	const at6, from6 = "[" + far6 + "]:4000", "[" + near6 + "]:4000"
-	const mega = 20_000_000
-	both := func(at, from string, up, down, connections uint64) []line {
+	mega, many, bytes := scaled(20_000_000), scaled(1000), scaled(40)
+	both := func(at, from string, up, down, connections int) []line {
 		return []line{
-			{generator, Out, tcp, at, counts{sent: up, received: down, connections: connections}},
-			{peer, In, tcp, from, counts{sent: down, received: up, connections: connections}},
+			{generator, Out, tcp, at, counts{sent: uint64(up), received: uint64(down), connections: uint64(connections)}},
+			{peer, In, tcp, from, counts{sent: uint64(down), received: uint64(up), connections: uint64(connections)}},
 		}
 	}
 	return []scenario{
-		{name: "bulk up", peer: "serve :4000 0", generator: "ask " + at + " 20000000 1", want: both(at, from, mega, 0, 1)},
-		{name: "bulk down", peer: "serve :4000 20000000", generator: "ask " + at + " 0 1", want: both(at, from, 0, mega, 1)},
-		{name: "full duplex", peer: "serve-duplex :4000 20000000", generator: "duplex " + at + " 20000000", want: both(at, from, mega, mega, 1)},
-		{name: "IPv6", peer: "serve :4000 700", generator: "ask " + at6 + " 20000000 1", want: both(at6, from6, mega, 700, 1)},
+		{name: "bulk up", peer: "serve :4000 0", generator: fmt.Sprintf("ask %s %d 1", at, mega), want: both(at, from, mega, 0, 1)},
+		{name: "bulk down", peer: fmt.Sprintf("serve :4000 %d", mega), generator: "ask " + at + " 0 1", want: both(at, from, 0, mega, 1)},
+		{name: "full duplex", peer: fmt.Sprintf("serve-duplex :4000 %d", mega), generator: fmt.Sprintf("duplex %s %d", at, mega), want: both(at, from, mega, mega, 1)},
+		{name: "IPv6", peer: "serve :4000 700", generator: fmt.Sprintf("ask %s %d 1", at6, mega), want: both(at6, from6, mega, 700, 1)},
 		{
-			name: "loopback", peer: "serve 127.0.0.1:4000 20000000", generator: "ask 127.0.0.1:4000 20000000 1",
+			name: "loopback", peer: fmt.Sprintf("serve 127.0.0.1:4000 %d", mega), generator: fmt.Sprintf("ask 127.0.0.1:4000 %d 1", mega),
 			want: both("127.0.0.1:4000", "127.0.0.1:4000", mega, mega, 1), course: course{peerNear: true},
 		},
-		{name: "low and slow", peer: "serve :4000 1", generator: "slow " + at + " 40 25", want: both(at, from, 40, 1, 1)},
-		{name: "many small connections", peer: "serve :4000 5", generator: "ask " + at + " 10 1000", want: both(at, from, 10_000, 5000, 1000)},
-		{name: "parallel burst", peer: "serve :4000 5", generator: "ask-parallel " + at + " 10 1000", want: both(at, from, 10_000, 5000, 1000)},
+		{name: "low and slow", peer: "serve :4000 1", generator: fmt.Sprintf("slow %s %d 25", at, bytes), want: both(at, from, bytes, 1, 1)},
+		{name: "many small connections", peer: "serve :4000 5", generator: fmt.Sprintf("ask %s 10 %d", at, many), want: both(at, from, 10*many, 5*many, many)},
+		{name: "parallel burst", peer: "serve :4000 5", generator: fmt.Sprintf("ask-parallel %s 10 %d", at, many), want: both(at, from, 10*many, 5*many, many)},
 		{
 			name: "refused", peer: "idle", generator: "ask-refused " + at,
 			want: []line{{generator, Out, tcp, at, counts{connections: 1, attempts: 1}}},
@@ -91,15 +93,16 @@ func streamScenarios() []scenario {
 func datagramScenarios() []scenario {
 	const at, from = far4 + ":4000", near4 + ":4000"
 	const at6, from6 = "[" + far6 + "]:4000", "[" + near6 + "]:4000"
-	both := func(protocol uint8, at, from string, up, down uint64) []line {
+	echoes, packets := scaled(500), scaled(10_000)
+	both := func(protocol uint8, at, from string, up, down int) []line {
 		return []line{
-			{generator, Out, protocol, at, counts{sent: up, received: down, connections: 1}},
-			{peer, In, protocol, from, counts{sent: down, received: up, connections: 1}},
+			{generator, Out, protocol, at, counts{sent: uint64(up), received: uint64(down), connections: 1}},
+			{peer, In, protocol, from, counts{sent: uint64(down), received: uint64(up), connections: 1}},
 		}
 	}
 	return []scenario{
-		{name: "UDP both ways", peer: "echo 0.0.0.0:4000 17", generator: "converse " + at + " 17 500 1400", want: both(udp, at, from, 700_000, 700_000)},
-		{name: "UDP small packets", peer: "drain 0.0.0.0:4000 17", generator: "send " + at + " 17 10000 1", want: both(udp, at, from, 10_000, 0)},
+		{name: "UDP both ways", peer: "echo 0.0.0.0:4000 17", generator: fmt.Sprintf("converse %s 17 %d 1400", at, echoes), want: both(udp, at, from, 1400*echoes, 1400*echoes)},
+		{name: "UDP small packets", peer: "drain 0.0.0.0:4000 17", generator: fmt.Sprintf("send %s 17 %d 1", at, packets), want: both(udp, at, from, packets, 0)},
 		{name: "UDP in fragments", peer: "echo 0.0.0.0:4000 17", generator: "converse " + at + " 17 20 60000", want: both(udp, at, from, 1_200_000, 1_200_000)},
 		{name: "UDP of IPv6", peer: "echo [::]:4000 17", generator: "converse " + at6 + " 17 100 1000", want: both(udp, at6, from6, 100_000, 100_000)},
 		{name: "UDP of IPv6 in fragments", peer: "echo [::]:4000 17", generator: "converse " + at6 + " 17 20 60000", want: both(udp, at6, from6, 1_200_000, 1_200_000)},
@@ -211,13 +214,14 @@ func processScenarios() []scenario {
 			{peer, In, protocol, from, counts{received: 7050, connections: 1}},
 		}}
 	}
-	ask := counts{sent: 1000, received: 500, connections: 100}
+	n := scaled(100)
+	ask := counts{sent: uint64(10 * n), received: uint64(5 * n), connections: uint64(n)}
 	each := counts{sent: own, received: own, connections: own}
 	short := scenario{
-		name: "short-lived processes", peer: "serve :4000 5", generator: "again 100 ask " + at + " 10 1",
-		want: []line{{peer, In, tcp, from, counts{sent: 500, received: 1000, connections: 100}}},
+		name: "short-lived processes", peer: "serve :4000 5", generator: fmt.Sprintf("again %d ask %s 10 1", n, at),
+		want: []line{{peer, In, tcp, from, counts{sent: ask.received, received: ask.sent, connections: ask.connections}}},
 	}
-	for i := range 100 {
+	for i := range n {
 		short.want = append(short.want, line{third + i, Out, tcp, at, counts{sent: 10, received: 5, connections: 1}})
 	}
 	return []scenario{
@@ -228,10 +232,10 @@ func processScenarios() []scenario {
 		shared("UDP inherited over fork", "fork 2 "+at+" 50 7000", "drain 0.0.0.0:4000 17", udp),
 		{
 			// Until a worker uses it, a connection is the listener's.
-			name: "fork and accept", peer: "serve-workers :4000 5 2", generator: "ask-parallel " + at + " 10 100",
+			name: "fork and accept", peer: "serve-workers :4000 5 2", generator: fmt.Sprintf("ask-parallel %s 10 %d", at, n),
 			want: []line{
 				{generator, Out, tcp, at, ask},
-				{peer, In, tcp, from, counts{connections: 100}},
+				{peer, In, tcp, from, counts{connections: uint64(n)}},
 				{third, In, tcp, from, each},
 				{fourth, In, tcp, from, each},
 			},
@@ -246,7 +250,7 @@ func processScenarios() []scenario {
 			},
 		},
 		{
-			name: "SO_REUSEPORT", peer: "serve-shared 0.0.0.0:4000 5 1", generator: "ask-parallel " + at + " 10 100",
+			name: "SO_REUSEPORT", peer: "serve-shared 0.0.0.0:4000 5 1", generator: fmt.Sprintf("ask-parallel %s 10 %d", at, n),
 			want: []line{{generator, Out, tcp, at, ask}, {peer, In, tcp, from, each}, {third, In, tcp, from, each}},
 		},
 	}
