@@ -48,6 +48,7 @@ type rowKey struct {
 type row struct {
 	volume
 	first   time.Time
+	began   time.Duration
 	round   uint64
 	program program
 	holds   []inventory.Holding
@@ -134,7 +135,8 @@ func (c *counters) declare(policy *configs.Policy) {
 }
 
 // advance finds what is remembered of a flow and how much it grew. A row that
-// began at another time, or shrank, is a new one.
+// began at another time, or shrank, is a new one. One of the kernel's has a name of
+// its own, and shrinks for a moment where a segment is sent again.
 func (c *counters) advance(flow *inventory.Flow) (*row, volume) {
 	now := volume{flow.Sent, flow.Received, flow.Connections}
 	key := rowKey{flow.Process, flow.NetNS, flow.Direction, flow.Protocol, flow.Local, flow.Remote, 0}
@@ -142,9 +144,17 @@ func (c *counters) advance(flow *inventory.Flow) (*row, volume) {
 		key.folded = flow.Zone
 	}
 	known := c.rows[key]
-	if known == nil || !known.first.Equal(flow.First) ||
-		now.sent < known.sent || now.received < known.received || now.begun < known.begun {
-		known = &row{first: flow.First, program: program(label("")), volume: volume{
+	switch {
+	case known == nil || known.began != flow.Began:
+		known = nil
+	case flow.Began != 0:
+		now = volume{max(now.sent, known.sent), max(now.received, known.received), max(now.begun, known.begun)}
+	case !known.first.Equal(flow.First) ||
+		now.sent < known.sent || now.received < known.received || now.begun < known.begun:
+		known = nil
+	}
+	if known == nil {
+		known = &row{first: flow.First, began: flow.Began, program: program(label("")), volume: volume{
 			sent: min(flow.Reported.Sent, now.sent), received: min(flow.Reported.Received, now.received),
 			begun: min(flow.Reported.Connections, now.begun),
 		}}

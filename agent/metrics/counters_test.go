@@ -28,6 +28,11 @@ func TestFlowCounters(t *testing.T) {
 	outside := func(sent, connections uint64, first time.Time) []inventory.Flow {
 		return []inventory.Flow{flow(1, inventory.Outside, sent, connections, first)}
 	}
+	traced := func(sent uint64, first time.Time, began time.Duration) []inventory.Flow {
+		f := flow(1, inventory.Outside, sent, 1, first)
+		f.Began = began
+		return []inventory.Flow{f}
+	}
 	tests := []struct {
 		name              string
 		rounds            [][]inventory.Flow
@@ -41,6 +46,9 @@ func TestFlowCounters(t *testing.T) {
 		{"hidden for a round", [][]inventory.Flow{outside(100, 1, begin), nil, outside(120, 1, begin)}, 1, 120, 0},
 		{"a new row in its place", [][]inventory.Flow{outside(100, 1, begin), outside(130, 1, later)}, 2, 230, 0},
 		{"a smaller one", [][]inventory.Flow{outside(100, 1, begin), outside(30, 1, begin)}, 2, 130, 0},
+		{"the clock was set", [][]inventory.Flow{traced(100, begin, 7), traced(130, later, 7)}, 1, 130, 0},
+		{"shrank for a moment", [][]inventory.Flow{traced(100, begin, 7), traced(90, begin, 7), traced(105, begin, 7)}, 1, 105, 0},
+		{"a new row of the kernel's", [][]inventory.Flow{traced(100, begin, 7), traced(130, begin, 8)}, 2, 230, 0},
 		{"forgotten", slices.Concat([][]inventory.Flow{outside(100, 1, begin)}, away, [][]inventory.Flow{outside(120, 1, begin)}), 2, 220, 0},
 		{
 			"the network becomes the city's",

@@ -149,7 +149,7 @@ func (t *traced) flows(r *kernel.Reading, seen *inventory.Facts, gaps *gaps) []i
 			Direction: inventory.Out, Protocol: protocolName(k.Protocol),
 			Local: k.Local, Remote: k.Remote,
 			Sent: k.Sent, Received: k.Received, Connections: k.Connections, Attempts: k.Attempts,
-			First: k.First, Last: k.Last, Open: int(k.Open), Folded: k.Folded,
+			First: k.First, Began: k.Began, Last: k.Last, Open: int(k.Open), Folded: k.Folded,
 			Reported: inventory.Volume(k.Earlier),
 		}
 		if k.Direction == kernel.In {

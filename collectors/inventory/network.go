@@ -62,11 +62,12 @@ type Flow struct {
 	Connections uint64 // begun, whether or not they carried anything
 	Attempts    uint64 // of these, never established so far
 	First       time.Time
-	Last        time.Time // last round that saw it, or its end
-	Open        int       // connections open now
-	Zone        Zone      // of the remote address
-	Folded      bool      // many flows in one for want of room: Remote is not valid, and of Local at most the port is known
-	Reported    Volume    // of the counts, what an earlier run of the agent has reported
+	Began       time.Duration // First since boot, of a flow that is counted in the kernel: it stays when the clock is set
+	Last        time.Time     // last round that saw it, or its end
+	Open        int           // connections open now
+	Zone        Zone          // of the remote address
+	Folded      bool          // many flows in one for want of room: Remote is not valid, and of Local at most the port is known
+	Reported    Volume        // of the counts, what an earlier run of the agent has reported
 }
 
 // Volume is what one or many flows moved.

@@ -81,11 +81,12 @@ type Flow struct {
 	Attempts    uint64 // of these, not established, or not yet
 	Open        uint64 // connections of TCP that are open now
 	First, Last time.Time
-	Zone        uint32 // of the longest prefix that holds Remote; 0 where none does
-	Own         bool   // stays on this machine: it goes through the loopback interface
-	Folded      bool   // many flows in one for want of room: Local and Remote are not known
-	Stale       bool   // of a folded one: Zone is of prefixes that were replaced since
-	Earlier     Volume // of the counts, what was read before this capture was opened
+	Began       time.Duration // First since boot, which setting the clock does not change
+	Zone        uint32        // of the longest prefix that holds Remote; 0 where none does
+	Own         bool          // stays on this machine: it goes through the loopback interface
+	Folded      bool          // many flows in one for want of room: Local and Remote are not known
+	Stale       bool          // of a folded one: Zone is of prefixes that were replaced since
+	Earlier     Volume        // of the counts, what was read before this capture was opened
 }
 
 // Volume is what one or many flows moved.

@@ -344,7 +344,8 @@ func flowOf(k *flowsFlowKey, r *flowsFlowRow, booted time.Time) Flow {
 		Sent: r.Sent, Received: r.Received, Connections: r.Connections,
 		Attempts: uint64(max(r.Attempts, 0)), Open: uint64(max(r.Open, 0)),
 		First: booted.Add(time.Duration(r.First)), Last: booted.Add(time.Duration(r.Last)),
-		Zone: r.Zone, Own: r.Own != 0,
+		Began: time.Duration(r.First),
+		Zone:  r.Zone, Own: r.Own != 0,
 	}
 	local, remote := uint16(0), k.Port
 	if k.Direction == In {
