@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -15,11 +16,21 @@ func TestBypasses(t *testing.T) {
 		unix.AF_VSOCK: inventory.BypassOther, unix.AF_INET: "", unix.AF_UNIX: "",
 	} {
 		var kinds string
-		for _, b := range bypasses(&kernel.Reading{Sockets: []kernel.Socket{{Family: family}}}) {
+		for _, b := range bypasses(&kernel.Reading{Sockets: []kernel.Socket{{Family: family}}}, false) {
 			kinds += b.Kind
 		}
 		if kinds != kind {
 			t.Errorf("family %d: %q, want %q", family, kinds, kind)
 		}
+	}
+	// Who sends is told of.
+	r := &kernel.Reading{Sockets: []kernel.Socket{{Family: unix.AF_VSOCK}}}
+	if got := bypasses(r, true); got != nil {
+		t.Errorf("held only: %+v", got)
+	}
+	r.Frames = []kernel.Frames{{Kind: kernel.FramesOther, Bytes: 7}, {Kind: kernel.FramesPacket, Bytes: 9}}
+	want := []inventory.Bypass{{Kind: inventory.BypassOther, Bytes: 7}, {Kind: inventory.BypassPacket, Bytes: 9}}
+	if got := bypasses(r, true); !slices.Equal(got, want) {
+		t.Errorf("sent: %+v", got)
 	}
 }

@@ -73,7 +73,7 @@ func (t *traced) collect(ctx context.Context, seen *inventory.Facts) (inventory.
 		Flows:     t.flows(reading, seen, &gaps),
 		Listeners: heldListeners(reading.Sockets),
 		Locals:    heldLocals(reading.Sockets),
-		Bypasses:  append(bypasses(reading), t.wireGuards(&gaps)...),
+		Bypasses:  append(bypasses(reading, t.kernel.SeesSenders()), t.wireGuards(&gaps)...),
 		Probe:     &inventory.Probe{MemoryBytes: memory, UnattributedBytes: reading.Counts.Unattributed},
 	}
 	missed := t.missed(reading, facts.Bypasses)
@@ -114,7 +114,7 @@ func (t *traced) missed(r *kernel.Reading, bypasses []inventory.Bypass) []string
 	}
 	held := make(map[string]int)
 	for i := range bypasses {
-		if bypasses[i].Open && bypasses[i].Kind != inventory.BypassWireGuard { // whose packets are flows of no program
+		if (bypasses[i].Open || bypasses[i].Kind == inventory.BypassOther) && bypasses[i].Kind != inventory.BypassWireGuard { // whose packets are flows of no program
 			held[bypasses[i].Kind]++
 		}
 	}
@@ -289,8 +289,10 @@ func (t *traced) wireGuards(gaps *gaps) []inventory.Bypass {
 	return all
 }
 
-// bypasses lists the programs that send past the protocols, or could.
-func bypasses(r *kernel.Reading) []inventory.Bypass {
+// bypasses lists the programs that send past the protocols, or could. A socket of
+// another network than IP (many machines have one to their hypervisor) counts only
+// once something was sent by it, where the kernel tells of that.
+func bypasses(r *kernel.Reading, seesSenders bool) []inventory.Bypass {
 	type way struct {
 		process inventory.Execution
 		netns   uint64
@@ -316,11 +318,17 @@ func bypasses(r *kernel.Reading) []inventory.Bypass {
 			of(s.Owner, s.NetNS, inventory.BypassTunnel).Open = true
 		case unix.AF_UNIX, unix.AF_INET, unix.AF_INET6:
 		default:
-			of(s.Owner, s.NetNS, inventory.BypassOther).Open = true
+			if !seesSenders {
+				of(s.Owner, s.NetNS, inventory.BypassOther).Open = true
+			}
 		}
 	}
 	for i := range r.Frames {
-		of(r.Frames[i].Owner, r.Frames[i].NetNS, inventory.BypassPacket).Bytes += r.Frames[i].Bytes
+		kind := inventory.BypassPacket
+		if r.Frames[i].Kind == kernel.FramesOther {
+			kind = inventory.BypassOther
+		}
+		of(r.Frames[i].Owner, r.Frames[i].NetNS, kind).Bytes += r.Frames[i].Bytes
 	}
 	slices.SortFunc(all, func(a, b inventory.Bypass) int {
 		return cmp.Or(a.Process.Compare(b.Process), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.NetNS, b.NetNS))

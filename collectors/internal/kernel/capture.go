@@ -170,6 +170,10 @@ func (k *Kernel) iterator(name string) (*link.Iter, error) {
 // it sees everything that its package promises.
 func (k *Kernel) Misses() []string { return slices.Clone(k.misses) }
 
+// SeesSenders reports whether whoever sends by a socket of any family is told of,
+// so that one which is only held hides nothing.
+func (k *Kernel) SeesSenders() bool { return k.programs[flowsProgOnSend] != nil }
+
 // Gap says what was lost between an earlier capture and this one; "" nothing.
 func (k *Kernel) Gap() string { return k.gap }
 

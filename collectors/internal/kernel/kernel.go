@@ -113,7 +113,8 @@ type Program struct {
 
 // Kinds of [Frames].
 const (
-	FramesPacket = 1 // an AF_PACKET socket
+	FramesPacket = 1 // by an AF_PACKET socket
+	FramesOther  = 2 // by one of another network than IP
 )
 
 // Frames is what a program sent past the protocols, to where only it knows.

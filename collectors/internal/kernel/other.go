@@ -46,6 +46,9 @@ func (*Kernel) MemoryBytes() (uint64, error) { return 0, errors.ErrUnsupported }
 // Misses is never called.
 func (*Kernel) Misses() []string { return nil }
 
+// SeesSenders is never called.
+func (*Kernel) SeesSenders() bool { return false }
+
 // Gap is never called.
 func (*Kernel) Gap() string { return "" }
 

@@ -96,7 +96,7 @@ struct event {
 	struct flow_key key;
 };
 
-enum { FRAMES = 1, XDP, TUN };
+enum { FRAMES = 1, OTHER };
 
 struct frame_key {
 	__u64 owner;
@@ -593,9 +593,9 @@ int BPF_PROG(on_destroy, struct sock *sk)
 
 /* ---- ownership ---- */
 
-static __always_inline void sent_frames(struct sock *sk, __u64 bytes)
+static __always_inline void sent_frames(struct sock *sk, __u32 kind, __u64 bytes)
 {
-	struct frame_key key = {.owner = current_execution(), .kind = FRAMES, .netns = sk->__sk_common.skc_net.net->ns.inum};
+	struct frame_key key = {.owner = current_execution(), .kind = kind, .netns = sk->__sk_common.skc_net.net->ns.inum};
 	struct frame_row *row = bpf_map_lookup_elem(&frames, &key), fresh = {};
 
 	if (!row) {
@@ -616,12 +616,21 @@ static __always_inline void used(struct sock *sk, __u64 sent, __u64 received)
 {
 	struct holder *h;
 
-	if (sk->__sk_common.skc_family == AF_PACKET && sent) {
-		sent_frames(sk, sent);
+	switch (sk->__sk_common.skc_family) {
+	case AF_INET:
+	case AF_INET6:
+		break;
+	case AF_UNIX:
+	case AF_NETLINK:
+	case AF_KEY:
+	case AF_ALG:
+	case AF_KCM:
+		return; /* see list_sockets */
+	default:
+		if (sent)
+			sent_frames(sk, sk->__sk_common.skc_family == AF_PACKET ? FRAMES : OTHER, sent);
 		return;
 	}
-	if (sk->__sk_common.skc_family != AF_INET && sk->__sk_common.skc_family != AF_INET6)
-		return;
 	h = bpf_sk_storage_get(&holders, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!h) {
 		count(LOST_STORAGE, 1);
@@ -692,7 +701,7 @@ SEC("fexit/packet_sendmsg")
 int BPF_PROG(on_packet_send, struct socket *sock, struct msghdr *message, unsigned long size, int ret)
 {
 	if (ret > 0)
-		sent_frames(sock->sk, ret);
+		sent_frames(sock->sk, FRAMES, ret);
 	return 0;
 }
 
