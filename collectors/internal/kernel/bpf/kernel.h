@@ -259,3 +259,6 @@ struct bpf_iter__bpf_sk_storage_map {
 };
 
 #pragma clang attribute pop
+
+/* There since Linux 6.3. */
+typedef void (*btf_trace_sock_send_length)(void *, struct sock *, int, int);

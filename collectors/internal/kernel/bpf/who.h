@@ -45,23 +45,31 @@ static __always_inline void count(__u32 what, __u64 n)
 		*sum += n;
 }
 
+static __always_inline __u64 packed(__u64 tgid, __u64 start, __u64 image)
+{
+	return tgid << 42 | ((start / TICK) & ((1ULL << 34) - 1)) << 8 | (image & 31) << 3;
+}
+
 static __always_inline __u64 execution(struct task_struct *task)
 {
 	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
-	__u64 tgid = BPF_CORE_READ(task, tgid);
-	__u64 start = BPF_CORE_READ(leader, start_boottime) / TICK;
-	__u64 image = BPF_CORE_READ(leader, self_exec_id);
 
-	return tgid << 42 | (start & ((1ULL << 34) - 1)) << 8 | (image & 31) << 3;
+	return packed(BPF_CORE_READ(task, tgid), BPF_CORE_READ(leader, start_boottime), BPF_CORE_READ(leader, self_exec_id));
 }
 
+/* Every call asks this, so where the kernel lets fields be read without a call each, they are. */
 static __always_inline __u64 current_execution(void)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
+	if (bpf_core_type_exists(btf_trace_sock_send_length)) { /* Linux 6.3 */
+		struct task_struct *task = bpf_get_current_task_btf();
+		struct task_struct *leader = task->group_leader;
 
-	if (BPF_CORE_READ(task, flags) & PF_KTHREAD)
-		return 0;
-	return execution(task);
+		return task->flags & PF_KTHREAD ? 0 : packed(task->tgid, leader->start_boottime, leader->self_exec_id);
+	} else {
+		struct task_struct *task = (void *)bpf_get_current_task();
+
+		return BPF_CORE_READ(task, flags) & PF_KTHREAD ? 0 : execution(task);
+	}
 }
 
 /* The one that the same process was before it executed another program. */
