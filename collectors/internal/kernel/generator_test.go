@@ -149,13 +149,13 @@ func tier() error {
 	k, err := Open(Options{})
 	if errors.Is(err, errors.ErrUnsupported) {
 		reason, _, _ := strings.Cut(err.Error(), "\n")
-		fmt.Println(guestMark+"tier none:", reason)
+		fmt.Println(guestMark+"capture none:", reason)
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	fmt.Println(guestMark + "tier bpf")
+	fmt.Println(guestMark + "capture bpf")
 	return k.Close()
 }
 
@@ -320,7 +320,7 @@ func spaceSpray(n int) error {
 		return err
 	}
 	for i := range n {
-		to := &net.UDPAddr{IP: net.IPv4(203, 0, 113, byte(1 + i%240)), Port: 1000 + i/240}
+		to := &net.UDPAddr{IP: net.IPv4(203, 0, 113, byte(1+i%240)), Port: 1000 + i/240}
 		if _, err := c.WriteToUDP(make([]byte, 10), to); err != nil {
 			return err
 		}
