@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
@@ -28,6 +29,7 @@ type Kernel struct {
 	ring     *ringbuf.Reader
 	misses   []string
 	gap      string
+	types    *btf.Cache // the kernel's, while it is opened
 
 	booted  time.Time // see bootTime
 	zones   map[netip.Prefix]uint32
@@ -47,7 +49,8 @@ type Kernel struct {
 // [errors.ErrUnsupported] where this host's kernel or the rights of this process
 // do not allow it, and [ErrPins] where only the pins are refused.
 func Open(o Options) (*Kernel, error) {
-	spec, misses, err := choose()
+	types := btf.NewCache() // reading them is much of the work
+	spec, misses, err := choose(types)
 	if err != nil {
 		return nil, err
 	}
@@ -59,6 +62,7 @@ func Open(o Options) (*Kernel, error) {
 	spec.Maps[flowsMapPrograms].MaxEntries = sized(o.Programs, DefaultPrograms)
 	k := &Kernel{
 		misses:  misses,
+		types:   types,
 		zones:   make(map[netip.Prefix]uint32),
 		images:  make(map[flowsImageKey]executable),
 		groups:  make(map[uint64]string),
@@ -67,6 +71,7 @@ func Open(o Options) (*Kernel, error) {
 	if err := k.start(spec, o.Pins); err != nil {
 		return nil, errors.Join(fmt.Errorf("%w: %w", errors.ErrUnsupported, err), k.Close())
 	}
+	k.types = nil // they take megabytes
 	return k, nil
 }
 
