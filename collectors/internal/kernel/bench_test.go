@@ -145,7 +145,7 @@ func openMany(pairs, datagrams int, address [4]byte) (all []int, err error) {
 // list of the sockets that wait for peers.
 func seedAnew(tb testing.TB) (seeding, listing float64) {
 	tb.Helper()
-	spec, err := choose()
+	spec, err := choose(btf.NewCache())
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
@@ -31,6 +32,7 @@ type Kernel struct {
 	ring     *ringbuf.Reader
 	misses   []string
 	gap      string
+	types    *btf.Cache // the kernel's, while it is opened
 
 	booted  time.Time // see bootTime
 	zones   map[netip.Prefix]uint32
@@ -53,7 +55,8 @@ type Kernel struct {
 // [errors.ErrUnsupported] where this host's kernel or the rights of this process
 // do not allow it, and [ErrPins] where only the pins are refused.
 func Open(o Options) (*Kernel, error) {
-	spec, err := choose()
+	types := btf.NewCache() // reading them is much of the work
+	spec, err := choose(types)
 	if err != nil {
 		return nil, err
 	}
@@ -64,6 +67,7 @@ func Open(o Options) (*Kernel, error) {
 	spec.Maps[flowsMapReported].MaxEntries = spec.Maps[flowsMapFlows].MaxEntries
 	spec.Maps[flowsMapPrograms].MaxEntries = sized(o.Programs, DefaultPrograms)
 	k := &Kernel{
+		types:   types,
 		zones:   make(map[netip.Prefix]uint32),
 		images:  make(map[flowsImageKey]executable),
 		groups:  make(map[uint64]string),
@@ -72,6 +76,7 @@ func Open(o Options) (*Kernel, error) {
 	if err := k.start(spec, o.Pins); err != nil {
 		return nil, errors.Join(fmt.Errorf("%w: %w", errors.ErrUnsupported, err), k.Close())
 	}
+	k.types = nil // they take megabytes
 	return k, nil
 }
 

@@ -176,13 +176,13 @@ func tier() error {
 	k, err := Open(Options{})
 	if errors.Is(err, errors.ErrUnsupported) {
 		reason, _, _ := strings.Cut(err.Error(), "\n")
-		fmt.Println(guestMark+"tier none:", reason)
+		fmt.Println(guestMark+"capture none:", reason)
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	fmt.Println(guestMark + "tier bpf")
+	fmt.Println(guestMark + "capture bpf")
 	return k.Close()
 }
 

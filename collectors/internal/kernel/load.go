@@ -40,14 +40,14 @@ func byExit() substitute {
 
 // choose reads the programs and leaves out those for which this kernel has no
 // place. Whether the others load is seen when they are loaded.
-func choose() (*ebpf.CollectionSpec, error) {
+func choose(cache *btf.Cache) (*ebpf.CollectionSpec, error) {
 	spec, err := loadFlows()
 	if err != nil {
 		return nil, fmt.Errorf("read programs: %w", err)
 	}
 	delete(spec.Maps, ".bss") // shapes for the loader; no program uses it
 	clear(spec.Variables)
-	types, err := btf.LoadKernelSpec()
+	types, err := cache.Kernel()
 	if err != nil {
 		return nil, fmt.Errorf("%w: read the kernel's types (/sys/kernel/btf/vmlinux): %w", errors.ErrUnsupported, err)
 	}
@@ -90,7 +90,7 @@ func (k *Kernel) load(spec *ebpf.CollectionSpec, existing map[string]*ebpf.Map) 
 }
 
 func (k *Kernel) attempt(spec *ebpf.CollectionSpec, existing map[string]*ebpf.Map) error {
-	loaded, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: maps.Clone(existing)})
+	loaded, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: maps.Clone(existing), Cache: k.types})
 	if err != nil {
 		return fmt.Errorf("load programs%s: %w", unprivileged(), err)
 	}
