@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	gopsutil "github.com/shirou/gopsutil/v3/net"
 	"golang.org/x/sys/unix"
 )
