@@ -44,6 +44,10 @@ func singUDP() (canary, error) {
 		return canary{}, err
 	}
 	err = unix.Sendto(fd, make([]byte, canaryUDP), 0, &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}})
+	if err == nil {
+		// What arrived after the reading would stand in the way of the next canary.
+		_, err = untilDone(func() (int, error) { return unix.Read(fd, make([]byte, 2*canaryUDP)) })
+	}
 	return canary{unix.IPPROTO_UDP, uint16(port), canaryUDP, false}, errors.Join(err, unix.Close(fd))
 }
 
@@ -143,7 +147,7 @@ func hear(sung []canary, netns uint32, key *flowsFlowKey, row *flowsFlowRow) boo
 		return false
 	}
 	for i := range sung {
-		if c := &sung[i]; c.protocol == key.Protocol && c.port == key.Port {
+		if c := &sung[i]; c.protocol == key.Protocol && c.port == key.Port && (row.Sent == c.bytes || row.Received == c.bytes) {
 			c.heard = c.heard || key.Direction == Out && row.Sent == c.bytes
 			return true
 		}

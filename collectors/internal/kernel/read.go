@@ -53,10 +53,7 @@ func (k *Kernel) Take() (*Reading, error) {
 func (k *Kernel) Read() (*Reading, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	sung, err := sing()
-	if err != nil {
-		return nil, err
-	}
+	sung, hoarse := sing()
 	booted, err := k.bootTime()
 	if err != nil {
 		return nil, err
@@ -81,6 +78,9 @@ func (k *Kernel) Read() (*Reading, error) {
 	}
 	if r.Counts.Folded == k.folded { // else its own may be among those
 		r.Deaf = deaf(sung)
+	}
+	if hoarse != nil {
+		r.Deaf = "the agent cannot send to itself: " + hoarse.Error()
 	}
 	k.folded = r.Counts.Folded
 	k.last = &r
