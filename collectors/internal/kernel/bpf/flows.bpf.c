@@ -376,6 +376,14 @@ static __always_inline int is_tcp(struct sock *sk)
 			count(LOST_RACES, 1);                                    \
 	} while (0)
 
+/* Whether something listened on a socket's port before the capture: then it came in. */
+static __always_inline int listened(const struct holder *h)
+{
+	struct port_key key = {.netns = h->netns, .port = h->port};
+
+	return bpf_map_lookup_elem(&listening, &key) != 0;
+}
+
 /* Deltas may be below zero by the one that a FIN adds for a moment. */
 static __always_inline void settle(struct sock *sk, struct holder *h, __u64 hold_sent, __u64 hold_received)
 {
@@ -391,8 +399,14 @@ static __always_inline void settle(struct sock *sk, struct holder *h, __u64 hold
 	SETTLE(received, h->received, READ(tp->bytes_received) - !!(READ(sk->__sk_common.skc_flags) & SOCK_DONE_BIT), hold_received);
 	if (!sent && !received)
 		return;
+	if (!h->direction) { /* older than the capture, and not listed yet */
+		if (!h->port)
+			h->port = sk->__sk_common.skc_num;
+		h->direction = listened(h) ? IN : OUT;
+	}
 	tcp_key(sk, h, &key, local);
 	key.owner = OWNER(READ(h->word));
+	see_route(sk, h, &key, local);
 	row = row_of(&key, local, h->own, &h->folded);
 	if (!row) {
 		count(LOST_BYTES, sent + received);
@@ -1017,7 +1031,7 @@ int seed_sockets(struct bpf_iter__task_file *ctx)
 	if (!is_tcp(sk) || state == BPF_TCP_LISTEN || state == BPF_TCP_CLOSE)
 		return 0;
 	if (!h->direction)
-		h->direction = bpf_map_lookup_elem(&listening, &key) ? IN : OUT;
+		h->direction = listened(h) ? IN : OUT;
 	advance(sk, h, state == BPF_TCP_SYN_SENT ? BEGUN : ESTABLISHED);
 	return 0;
 }
