@@ -44,7 +44,7 @@ type flowsFlowRow struct {
 	Generation  uint32
 	Zone        uint32
 	Own         uint32
-	Reserved    uint32
+	Tick        uint32
 }
 
 type flowsFrameKey struct {
@@ -198,8 +198,6 @@ const (
 	flowsProgOnPacketSend   = "on_packet_send"
 	flowsProgOnReceive      = "on_receive"
 	flowsProgOnSend         = "on_send"
-	flowsProgOnSendmsg4     = "on_sendmsg4"
-	flowsProgOnSendmsg6     = "on_sendmsg6"
 	flowsProgOnSockops      = "on_sockops"
 	flowsProgOnState        = "on_state"
 	flowsProgOnTransmit     = "on_transmit"
@@ -271,8 +269,6 @@ type flowsProgramSpecs struct {
 	OnPacketSend   *ebpf.ProgramSpec `ebpf:"on_packet_send"`
 	OnReceive      *ebpf.ProgramSpec `ebpf:"on_receive"`
 	OnSend         *ebpf.ProgramSpec `ebpf:"on_send"`
-	OnSendmsg4     *ebpf.ProgramSpec `ebpf:"on_sendmsg4"`
-	OnSendmsg6     *ebpf.ProgramSpec `ebpf:"on_sendmsg6"`
 	OnSockops      *ebpf.ProgramSpec `ebpf:"on_sockops"`
 	OnState        *ebpf.ProgramSpec `ebpf:"on_state"`
 	OnTransmit     *ebpf.ProgramSpec `ebpf:"on_transmit"`
@@ -395,8 +391,6 @@ type flowsPrograms struct {
 	OnPacketSend   *ebpf.Program `ebpf:"on_packet_send"`
 	OnReceive      *ebpf.Program `ebpf:"on_receive"`
 	OnSend         *ebpf.Program `ebpf:"on_send"`
-	OnSendmsg4     *ebpf.Program `ebpf:"on_sendmsg4"`
-	OnSendmsg6     *ebpf.Program `ebpf:"on_sendmsg6"`
 	OnSockops      *ebpf.Program `ebpf:"on_sockops"`
 	OnState        *ebpf.Program `ebpf:"on_state"`
 	OnTransmit     *ebpf.Program `ebpf:"on_transmit"`
@@ -426,8 +420,6 @@ func (p *flowsPrograms) Close() error {
 		p.OnPacketSend,
 		p.OnReceive,
 		p.OnSend,
-		p.OnSendmsg4,
-		p.OnSendmsg6,
 		p.OnSockops,
 		p.OnState,
 		p.OnTransmit,

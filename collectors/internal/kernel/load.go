@@ -138,7 +138,7 @@ func order() []string {
 		flowsProgOnSend, flowsProgOnReceive,
 		flowsProgOnInetSend, flowsProgOnInet6Send, flowsProgOnInetReceive, flowsProgOnInet6Receive,
 		flowsProgOnInetSendpage, flowsProgOnPacketSend,
-		flowsProgOnCreate, flowsProgOnConnect4, flowsProgOnConnect6, flowsProgOnSendmsg4, flowsProgOnSendmsg6,
+		flowsProgOnCreate, flowsProgOnConnect4, flowsProgOnConnect6,
 		flowsProgOnSockops, flowsProgOnEgress, flowsProgOnIngress, flowsProgOnTransmit,
 		flowsProgSettleLive, flowsProgListSockets,
 	}
@@ -188,8 +188,6 @@ func groupHooks() map[string]ebpf.AttachType {
 		flowsProgOnCreate:   ebpf.AttachCGroupInetSockCreate,
 		flowsProgOnConnect4: ebpf.AttachCGroupInet4Connect,
 		flowsProgOnConnect6: ebpf.AttachCGroupInet6Connect,
-		flowsProgOnSendmsg4: ebpf.AttachCGroupUDP4Sendmsg,
-		flowsProgOnSendmsg6: ebpf.AttachCGroupUDP6Sendmsg,
 		flowsProgOnSockops:  ebpf.AttachCGroupSockOps,
 		flowsProgOnEgress:   ebpf.AttachCGroupInetEgress,
 		flowsProgOnIngress:  ebpf.AttachCGroupInetIngress,

@@ -53,7 +53,7 @@ struct holder {
 	__u64 sent; /* payload of TCP that is in the table already */
 	__u64 received;
 	__u32 netns;
-	__u8 direction;
+	__u8 direction; /* of other protocols than TCP, that of the row used last */
 	__u8 used; /* some process has sent or received */
 	__u16 port; /* the local one, which the kernel forgets before the end */
 	__u32 own; /* its packets do not leave the machine */
@@ -83,7 +83,7 @@ struct flow_row {
 	__u32 generation; /* of the zones that zone was found in */
 	__u32 zone;
 	__u32 own; /* through the loopback interface, as all that stays on the machine */
-	__u32 reserved;
+	__u32 tick; /* of the kernel, when last was noted */
 };
 
 enum { EVENT_FLOW = 1 };
@@ -230,6 +230,17 @@ static __always_inline void zone_of(struct flow_row *row, const struct flow_key 
 	row->generation = now;
 }
 
+/* Notes that a row is used. The clock is read once a tick of the kernel. */
+static __always_inline void touch(struct flow_row *row)
+{
+	__u32 tick = bpf_jiffies64();
+
+	if (row->tick == tick)
+		return;
+	row->tick = tick;
+	row->last = bpf_ktime_get_boot_ns();
+}
+
 /* A flow that finds no room in the table goes to the folded ones of its zone. */
 static __noinline struct flow_row *folded_of(struct flow_key *key, __u32 zone, __u32 own)
 {
@@ -297,7 +308,7 @@ static __noinline struct flow_row *row_of(struct flow_key *key, __u8 local[16], 
 			return 0;
 		}
 	}
-	row->last = bpf_ktime_get_boot_ns();
+	touch(row);
 	if (own)
 		row->own = 1;
 	if (!*fold && row->generation != generation())
@@ -759,20 +770,6 @@ int on_connect6(struct bpf_sock_addr *ctx)
 	return 1;
 }
 
-SEC("cgroup/sendmsg4")
-int on_sendmsg4(struct bpf_sock_addr *ctx)
-{
-	claim(ctx->sk);
-	return 1;
-}
-
-SEC("cgroup/sendmsg6")
-int on_sendmsg6(struct bpf_sock_addr *ctx)
-{
-	claim(ctx->sk);
-	return 1;
-}
-
 SEC("cgroup/sock_create")
 int on_create(struct bpf_sock *ctx)
 {
@@ -873,6 +870,12 @@ static __always_inline int parse(struct __sk_buff *skb, struct packet *p)
 	return 0;
 }
 
+static __always_inline void face(struct flow_key *key, __u8 direction, __u16 local, __u16 remote)
+{
+	key->direction = direction;
+	key->port = direction == IN ? local : remote;
+}
+
 static __always_inline void datagram(struct __sk_buff *skb, int out)
 {
 	struct bpf_sock *sk = skb->sk;
@@ -881,6 +884,7 @@ static __always_inline void datagram(struct __sk_buff *skb, int out)
 	struct packet p = {};
 	struct holder *h;
 	__u32 fold = 0;
+	__u8 first;
 	__be16 remote_port;
 	__u16 local_port;
 
@@ -914,15 +918,21 @@ static __always_inline void datagram(struct __sk_buff *skb, int out)
 	key.netns = h->netns;
 	key.protocol = p.protocol;
 
-	/* An answer belongs to the row of whoever spoke first. */
-	key.direction = out ? IN : OUT;
-	key.port = out ? local_port : bpf_ntohs(remote_port);
+	/*
+	 * An answer belongs to the row of whoever spoke first. A socket goes on as it
+	 * went last, most of the time.
+	 */
+	first = h->direction ? h->direction : out ? IN : OUT;
+	face(&key, first, local_port, bpf_ntohs(remote_port));
 	row = bpf_map_lookup_elem(&flows, &key);
+	if (!row) {
+		face(&key, first == IN ? OUT : IN, local_port, bpf_ntohs(remote_port));
+		row = bpf_map_lookup_elem(&flows, &key);
+	}
 	if (row) {
-		row->last = bpf_ktime_get_boot_ns();
+		touch(row);
 	} else {
-		key.direction = out ? OUT : IN;
-		key.port = out ? bpf_ntohs(remote_port) : local_port;
+		face(&key, out ? OUT : IN, local_port, bpf_ntohs(remote_port));
 		row = row_of(&key, out ? p.source : p.target, skb->ifindex == LOOPBACK, &fold);
 		if (!row) {
 			count(LOST_BYTES, p.payload);
@@ -933,6 +943,7 @@ static __always_inline void datagram(struct __sk_buff *skb, int out)
 			row->connections = 1;
 		}
 	}
+	h->direction = key.direction;
 	__sync_fetch_and_add(out ? &row->sent : &row->received, p.payload);
 }
 
