@@ -209,7 +209,7 @@ func (r *round) canary(pid int) string {
 	if err != nil {
 		return err.Error()
 	}
-	for _, fd := range fds {
+	if fd := int(own.Fd()); slices.Contains(fds, fd) {
 		file, err := r.proc.Describe(pid, "fd/"+strconv.Itoa(fd))
 		if err == nil && file.Device == st.Dev && file.Inode == st.Ino {
 			return ""
