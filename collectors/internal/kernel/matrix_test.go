@@ -96,7 +96,7 @@ func TestKernelMatrix(t *testing.T) {
 				t.Logf("the first boot came to nothing after %s, which happens under load", time.Since(began))
 				console = boot(t, k.arch, filepath.Join(kernel, "vmlinuz"), image)
 			}
-			t.Logf("%s ran for %s", between(console, guestMark+"release ", "\n"), time.Since(began).Round(100*time.Millisecond))
+			t.Logf("%s ran for %s", after(console, guestMark+"release "), time.Since(began).Round(100*time.Millisecond))
 			judge(t, k, console)
 		})
 	}
@@ -158,10 +158,10 @@ func boot(t *testing.T, arch, kernel, image string) string {
 // judge compares what the tests came to with what is known of the kernel.
 func judge(t *testing.T, k debianKernel, console string) {
 	t.Helper()
-	if release := between(console, guestMark+"release ", "\n"); !strings.HasPrefix(release, k.release) {
+	if release := after(console, guestMark+"release "); !strings.HasPrefix(release, k.release) {
 		t.Errorf("the kernel is %q, not %s", release, k.release)
 	}
-	capture, flows := between(console, guestMark+"capture ", "\n"), between(console, guestMark+"flows ", "\n")
+	capture, flows := after(console, guestMark+"capture "), after(console, guestMark+"flows ")
 	t.Log("capture", capture)
 	switch {
 	case k.tier == "bpf" && capture != "bpf":
@@ -238,9 +238,10 @@ func missing(misses map[string]string, test string) string {
 	return ""
 }
 
-func between(s, begin, end string) string {
+// after is the rest of the line that begins so.
+func after(s, begin string) string {
 	_, s, _ = strings.Cut(s, begin)
-	s, _, _ = strings.Cut(s, end)
+	s, _, _ = strings.Cut(s, "\n")
 	return s
 }
 

@@ -14,8 +14,12 @@ func TestRecent(t *testing.T) {
 		total uint64
 		want  bool
 	}{
-		{0, 0, false}, {time.Minute, 100, true}, {59 * time.Minute, 20, true}, {2 * time.Minute, 20, false},
-		{time.Minute, 30, true}, {time.Hour, 30, false},
+		{0, 0, false},
+		{time.Minute, 100, true},
+		{59 * time.Minute, 20, true},
+		{2 * time.Minute, 20, false},
+		{time.Minute, 30, true},
+		{time.Hour, 30, false},
 	} {
 		now = now.Add(step.after)
 		if got := r.Within(step.total, now); got != step.want {
