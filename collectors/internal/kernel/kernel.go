@@ -25,9 +25,12 @@
 // capture have no owner, and what a listener older than it accepts (Go's are of
 // MPTCP) has none until it is used. A row of a protocol other than TCP counts one
 // connection. One of multipath TCP that is handed to another process stays its
-// maker's. An IPv6 packet with more than four extension headers counts the rest
-// of them as payload. A connection that another process takes over counts once for
-// each, and is the former owner's until it is first used.
+// maker's. A packet that leaves later than its sender's call (put back by a firewall,
+// encrypted meanwhile) may be given to whoever is interrupted. A socket that was on
+// its way to another process when the capture began has no owner until it is used.
+// An IPv6 packet with more than four extension headers counts the rest of them as
+// payload. A connection that another process takes over counts once for each, and is
+// the former owner's until it is first used.
 package kernel
 
 import (
