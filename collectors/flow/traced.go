@@ -195,7 +195,7 @@ func kernelsOwn(f *kernel.Flow) bool {
 	case unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6, unix.IPPROTO_IGMP:
 		return true
 	}
-	return f.Sent == 0 && f.Received == 0
+	return f.Sent == 0 && f.Received == 0 && f.Attempts == 0 // an attempt is somebody's
 }
 
 // heldListeners lists what waits for peers, each once a program.

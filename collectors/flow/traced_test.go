@@ -77,6 +77,7 @@ func TestKernelsOwn(t *testing.T) {
 		{kernel.Flow{Protocol: unix.IPPROTO_ICMPV6, Sent: 64}, true},
 		{kernel.Flow{Protocol: unix.IPPROTO_TCP}, true}, // a reset
 		{kernel.Flow{Protocol: unix.IPPROTO_TCP, Sent: 1}, false},
+		{kernel.Flow{Protocol: unix.IPPROTO_TCP, Connections: 1, Attempts: 1}, false},
 		{kernel.Flow{Protocol: unix.IPPROTO_UDP, Received: 1}, false},
 	} {
 		if got := kernelsOwn(&test.flow); got != test.want {
