@@ -193,22 +193,22 @@ func (m *machine) comesBack(t *testing.T, killed string) {
 // keepsCapture: what flows while the daemon is dead is counted when it is back.
 func (m *machine) keepsCapture(t *testing.T) {
 	t.Helper()
-	const flows = 30
+	const sent = 30 * 900
 	table := func() string { return m.run(t, "sh", "-c", "stat --format=%i "+pins+"/maps-*/flows") }
 	before, pid := table(), m.property(t, "MainPID")
 	m.run(t, "systemctl", "kill", "--signal=KILL", "cityward")
 	// As a unit, since what a test runs directly is in none of the machine's control groups.
-	m.run(t, "systemd-run", "--quiet", "--wait", "bash", "-c", "for port in {40001..40030}; do echo seen >/dev/udp/127.0.0.1/$$port; done")
+	m.run(t, "systemd-run", "--quiet", "--wait", "bash", "-c", "for port in {40001..40030}; do printf %0900d 0 >/dev/udp/127.0.0.1/$$port; done")
 	m.comesBack(t, pid)
-	counted := regexp.MustCompile(`(?m)^cityward_flows_total\{direction="out",peer_zone="host",protocol="udp"\} (\d+)$`)
-	eventually(t, "flows of the time without the agent are counted", func() bool {
+	counted := regexp.MustCompile(`(?m)^cityward_flow_sent_bytes_total\{direction="out",peer_zone="host",protocol="udp"\} (\S+)$`)
+	eventually(t, "bytes of the time without the agent are counted", func() bool {
 		_, page, err := m.get("/metrics")
 		found := counted.FindStringSubmatch(page)
 		if err != nil || found == nil {
 			return false
 		}
-		n, err := strconv.Atoi(found[1])
-		return err == nil && n >= flows
+		n, err := strconv.ParseFloat(found[1], 64)
+		return err == nil && n >= sent
 	})
 	if now := table(); now != before {
 		t.Errorf("the table of flows is %s, was %s: the capture began anew", now, before)
