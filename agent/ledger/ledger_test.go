@@ -28,8 +28,8 @@ func now() time.Time { return time.Date(2026, 3, 1, 12, 30, 0, 0, time.UTC) }
 // begin starts a ledger that is quick.
 func begin(t testing.TB, dir string, bounds configs.Ledger) *Ledger {
 	t.Helper()
-	l := start(Options{Dir: dir, Limits: bounds, Log: slog.New(slog.DiscardHandler), Now: time.Now}, time.Millisecond)
-	t.Cleanup(l.stop)
+	l := start(Options{Dir: dir, Limits: bounds, Log: discard(), Now: time.Now}, time.Millisecond)
+	t.Cleanup(func() { l.stop(); <-l.done })
 	return l
 }
 
@@ -415,7 +415,7 @@ func TestPruneByAge(t *testing.T) {
 	at := time.Now().Add(-10 * 24 * time.Hour)
 	bounds := configs.Ledger{Days: 3, MaxSize: 64 << 20}
 	past := func() time.Time { return at }
-	l := start(Options{Dir: dir, Limits: bounds, Log: slog.New(slog.DiscardHandler), Now: past}, time.Millisecond)
+	l := start(Options{Dir: dir, Limits: bounds, Log: discard(), Now: past}, time.Millisecond)
 	l.Observe(seen(at, component))
 	for i := range 20 {
 		r := moved(at.Add(time.Duration(i)*12*time.Hour), 2, 1)
@@ -558,3 +558,5 @@ func TestQuery(t *testing.T) {
 		}
 	}
 }
+
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }

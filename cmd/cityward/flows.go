@@ -38,6 +38,9 @@ summed up by program and peer from whole hours; that needs no daemon.`,
 			if zone != "" && !slices.Contains(zones(), zone) {
 				return usage(fmt.Errorf("use --zone %s: %q is not known", strings.Join(zones(), "|"), zone))
 			}
+			if since != "" && follow {
+				return usage(errors.New("use --since or --follow: what is past does not move"))
+			}
 			if since == "" {
 				return p.showFlows(cmd.Context(), zone, format, follow)
 			}
@@ -48,7 +51,6 @@ summed up by program and peer from whole hours; that needs no daemon.`,
 	cmd.Flags().StringVar(&zone, "zone", "", "only peers in this `ZONE`: "+strings.Join(zones(), ", "))
 	cmd.Flags().BoolVar(&follow, "follow", false, "show what is new or moves, as it happens")
 	cmd.Flags().StringVar(&since, "since", "", "what was seen in the last `DURATION`, such as 24h or 30d")
-	cmd.MarkFlagsMutuallyExclusive("since", "follow")
 	_ = cmd.RegisterFlagCompletionFunc("zone", cobra.FixedCompletions(zones(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
