@@ -146,7 +146,7 @@ func TestDiskInside(t *testing.T) {
 	dir := os.Getenv(childDir)
 	mount := func(flags uintptr) {
 		t.Helper()
-		if err := syscall.Mount("ledger", dir, "tmpfs", flags, "size=3m"); err != nil {
+		if err := syscall.Mount("ledger", dir, "tmpfs", flags, "size=16m"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -158,7 +158,7 @@ func TestDiskInside(t *testing.T) {
 	hour := 0
 	observe := func(l *Ledger) {
 		began := time.Now()
-		l.Observe(moved(now().Add(time.Duration(hour)*time.Hour), 100, 1))
+		l.Observe(moved(now().Add(time.Duration(hour)*time.Hour), 10, 1))
 		hour++
 		if took := time.Since(began); took > 500*time.Millisecond {
 			t.Errorf("a report took %v", took)
@@ -201,7 +201,7 @@ func TestDiskInside(t *testing.T) {
 	recovers(l)
 	l.Close()
 	sound(t, dir)
-	if got, want := sent(t, dir), uint64(100*hour); got != want || len(rows(t, dir, KindLost)) > 0 {
+	if got, want := sent(t, dir), uint64(10*hour); got != want || len(rows(t, dir, KindLost)) > 0 {
 		t.Errorf("%d bytes, want %d: what could not be written was kept in memory", got, want)
 	}
 }

@@ -16,6 +16,10 @@
 // the log when the hour is over. Nothing is summed up in memory alone: each commit
 // holds all that was reported until then.
 //
+// In tiers that look at connections once a round, one that outlives a restart of the
+// daemon is counted again from its begin, since nothing in the kernel remembers what
+// was reported: after a start row, such figures are upper bounds.
+//
 // A report costs no more than a walk over what it holds. A goroutine writes, at
 // most once a second; where the disk is full, read-only, slow or dead, the newest
 // rows wait in memory, the oldest go and are counted, and each report says so in a
@@ -177,7 +181,7 @@ func (l *Ledger) Since() map[string]time.Time {
 	defer l.mu.Unlock()
 	since := make(map[string]time.Time)
 	for key, item := range l.lives.findings.items {
-		since[agent.SinceKey(key, item.state.Result)] = item.first
+		since[agent.SinceKey(key, item.state.Result)] = item.since
 	}
 	return since
 }

@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -26,7 +27,11 @@ func Open(dir string) (*Reader, error) {
 	if _, err := os.Stat(file); err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
-	db, err := sql.Open("sqlite", address(file, "query_only(true)", "busy_timeout(5000)")+"&mode=ro")
+	how := "&mode=ro"
+	if _, err := os.Stat(file + "-wal"); errors.Is(err, fs.ErrNotExist) {
+		how += "&immutable=1" // a copy: where a daemon writes there is one always
+	}
+	db, err := sql.Open("sqlite", address(file, "query_only(true)", "busy_timeout(5000)")+how)
 	if err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}

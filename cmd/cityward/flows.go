@@ -32,7 +32,8 @@ moved since: as a table what moved in that second (+), as json one object a line
 and as csv a record, both with the totals.
 
 With --since it shows what the ledger in the state directory has of that time,
-summed up by program and peer from whole hours; that needs no daemon.`,
+summed up by program and peer from whole hours; that needs no daemon. Below tier
+bpf, a connection that outlives a restart of the daemon is counted again.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if zone != "" && !slices.Contains(zones(), zone) {
