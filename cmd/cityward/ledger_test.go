@@ -80,8 +80,14 @@ func TestLedger(t *testing.T) {
 		t.Error(err)
 	}
 	for _, args := range [][]string{
-		{"flows", "--since", "yesterday"}, {"flows", "--since", "-1h"}, {"flows", "--since", "1h", "--follow"}, {"flows", "--since", "1h", "--zone", "moon"},
-		{"ledger", "query", "--kind", "gossip"}, {"ledger", "query", "--since", "x"}, {"ledger", "export", "--since", "x"}, {"ledger", "verify", "--root", state},
+		{"flows", "--since", "yesterday"},
+		{"flows", "--since", "-1h"},
+		{"flows", "--since", "1h", "--follow"},
+		{"flows", "--since", "1h", "--zone", "moon"},
+		{"ledger", "query", "--kind", "gossip"},
+		{"ledger", "query", "--since", "x"},
+		{"ledger", "export", "--since", "x"},
+		{"ledger", "verify", "--root", state},
 	} {
 		if _, text := said(t, exitUsage, args...); strings.Count(text, "\n") != 1 {
 			t.Errorf("%v: %q, want one line", args, text)
