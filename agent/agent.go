@@ -17,6 +17,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync/atomic"
 	"time"
 
@@ -38,6 +39,8 @@ type Options struct {
 	Now       func() time.Time
 	Progress  func(name string, done, total int) // called before each collector; may be nil
 	Published func(*Report)                      // called after each round of Run, full or short; may be nil
+	Gaps      func() []inventory.Gap             // what rooms of the agent itself cannot do now; may be nil
+	Since     map[string]time.Time               // by [SinceKey]: when findings began that an earlier run knew; may be nil
 }
 
 // Agent runs rounds. Its methods are for one goroutine, but for Busy and Fresh.
@@ -54,6 +57,7 @@ type Agent struct {
 	rested time.Time    // no short round before
 	began  atomic.Int64 // of the round that runs, in Unix nanoseconds; 0 between rounds
 	queue  *queue       // of those who wait for a round
+	growth *Growth
 }
 
 // Report is one finished round. It is immutable.
@@ -61,6 +65,7 @@ type Report struct {
 	Snapshot   *inventory.Snapshot
 	Findings   []finding.Finding
 	Results    []checks.Result
+	Moved      []Moved         // since the report before; of the first, all that there is to count
 	Policy     *configs.Policy // in force
 	Config     ConfigState
 	Collectors []CollectorStat
@@ -97,7 +102,9 @@ func New(o Options) *Agent {
 		since:   make(map[string]time.Time),
 		kept:    make(map[string]inventory.Facts),
 		queue:   newQueue(),
+		growth:  NewGrowth(),
 	}
+	maps.Copy(a.since, o.Since)
 	for _, entry := range o.Set.Entries() {
 		a.given[entry.Name] = o.Config
 	}
@@ -124,8 +131,9 @@ func (a *Agent) Reload() {
 		a.Log.Error("configuration is broken, the one before stays in force", "err", err)
 		return
 	}
-	if config.Listen != a.Config.Listen || config.Log != a.Config.Log || config.Capture != a.Config.Capture {
-		a.Log.Warn("settings of [listen], [log] and [capture] change with a restart only")
+	if config.Listen != a.Config.Listen || config.Log != a.Config.Log || config.Capture != a.Config.Capture ||
+		config.Ledger != a.Config.Ledger {
+		a.Log.Warn("settings of [listen], [log], [capture] and [ledger] change with a restart only")
 	}
 	a.Config = config
 	a.state = ConfigState{Valid: true, Loaded: a.Now()}
@@ -141,6 +149,9 @@ func (a *Agent) round(ctx context.Context, short bool) *Report {
 	defer a.began.Store(0)
 
 	facts := a.collect(ctx, short)
+	if a.Gaps != nil {
+		facts.Gaps = append(facts.Gaps, a.Gaps()...)
+	}
 	snapshot := inventory.Merge(began, &facts)
 	findings := checks.Run(a.Checks, snapshot, &a.Config.Policy)
 	a.date(findings, began)
@@ -153,6 +164,7 @@ func (a *Agent) round(ctx context.Context, short bool) *Report {
 		Snapshot:   snapshot,
 		Findings:   findings,
 		Results:    checks.Summary(a.Checks, findings),
+		Moved:      a.growth.Next(snapshot, short),
 		Policy:     &a.Config.Policy,
 		Config:     a.state,
 		Collectors: a.collectorStats(),
@@ -163,11 +175,15 @@ func (a *Agent) round(ctx context.Context, short bool) *Report {
 	}
 }
 
+// SinceKey names a finding, by its key, with its verdict: one that changes begins
+// anew.
+func SinceKey(key, verdict string) string { return key + "\x00" + verdict }
+
 // date fills in since when each finding has had its verdict.
 func (a *Agent) date(findings []finding.Finding, now time.Time) {
 	current := make(map[string]time.Time, len(findings))
 	for i := range findings {
-		key := findings[i].Key() + "\x00" + findings[i].Verdict.String()
+		key := SinceKey(findings[i].Key(), findings[i].Verdict.String())
 		since, known := a.since[key]
 		if !known {
 			since = now

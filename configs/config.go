@@ -28,6 +28,7 @@ type Config struct {
 	Round   Round
 	Capture Capture
 	Geo     Geo
+	Ledger  Ledger
 	Log     Log
 
 	Source string // the file it was read from; "" the embedded default
@@ -82,6 +83,12 @@ type Geo struct {
 	Country string // country database
 	ASN     string // autonomous systems: who runs an address
 	MaxAge  time.Duration
+}
+
+// Ledger is how much history is kept.
+type Ledger struct {
+	Days    int   // rows that are older go
+	MaxSize int64 // of the file, in bytes; the oldest rows go
 }
 
 // Log is how the daemon logs.

@@ -43,6 +43,7 @@ func TestDefault(t *testing.T) {
 		Round:   Round{Interval: 15 * time.Second, Timeout: 10 * time.Second},
 		Capture: Capture{Tier: "auto", Flows: 65536, Programs: 16384, Pins: "/sys/fs/bpf/cityward"},
 		Geo:     Geo{MaxAge: 90 * day},
+		Ledger:  Ledger{Days: 400, MaxSize: 512 << 20},
 		Log:     Log{Level: "info", Format: "logfmt"},
 	}
 	want.Software = Software{FreeShareMinimum: 0.9, UnknownShareMaximum: 0.05}
@@ -170,6 +171,7 @@ func TestParseFull(t *testing.T) {
 		Round:   Round{Interval: 90 * time.Second, Timeout: 2 * time.Minute},
 		Capture: Capture{Tier: "events", Flows: 1024, Programs: 1 << 20},
 		Geo:     Geo{Country: "/var/lib/cityward/country.mmdb", ASN: "/var/lib/cityward/asn.mmdb", MaxAge: 36 * time.Hour},
+		Ledger:  Ledger{Days: 30, MaxSize: 2 << 30},
 		Log:     Log{Level: "debug", Format: "json"},
 		Source:  "test.toml",
 	}

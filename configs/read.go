@@ -14,6 +14,7 @@ func (c *Config) read(t *table) {
 	c.Round.read(t.section("round"))
 	c.Capture.read(t.section("capture"))
 	c.Geo.read(t.section("geo"))
+	c.Ledger.read(t.section("ledger"))
 	c.Log.read(t.section("log"))
 	c.Software.read(t.section("software"))
 	c.Stores = readStores(t.rows("data_store"))
@@ -66,6 +67,12 @@ func (g *Geo) read(t *table) {
 	set(t, "country", &g.Country, optional(parsePath))
 	set(t, "asn", &g.ASN, optional(parsePath))
 	set(t, "max_age", &g.MaxAge, parsed(between(day, 3650*day)))
+	t.close()
+}
+
+func (l *Ledger) read(t *table) {
+	set(t, "days", &l.Days, count(1, 3650))
+	set(t, "max_size", &l.MaxSize, parsed(parseSize))
 	t.close()
 }
 

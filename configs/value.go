@@ -222,6 +222,39 @@ func formatDuration(d time.Duration) string {
 	return s
 }
 
+// Bounds of the ledger: a smaller one would hold no day of a busy machine.
+const (
+	leastSize = 16 << 20
+	mostSize  = 1 << 40
+)
+
+// parseSize reads a size in MiB or GiB: "512MiB".
+func parseSize(s string) (int64, error) {
+	for unit, bytes := range map[string]int64{"MiB": 1 << 20, "GiB": 1 << 30} {
+		digits, found := strings.CutSuffix(s, unit)
+		if !found {
+			continue
+		}
+		n, err := strconv.ParseUint(digits, 10, 21) // at most 2 PiB: no overflow
+		if err != nil {
+			break
+		}
+		if size := int64(n) * bytes; size >= leastSize && size <= mostSize {
+			return size, nil
+		}
+		return 0, fmt.Errorf("%s is out of range, want %s to %s", quote(s), formatSize(leastSize), formatSize(mostSize))
+	}
+	return 0, fmt.Errorf("%s is no size, want one such as \"512MiB\" or \"2GiB\"", quote(s))
+}
+
+// formatSize writes a size for parseSize to read.
+func formatSize(n int64) string {
+	if n%(1<<30) == 0 {
+		return strconv.FormatInt(n>>30, 10) + "GiB"
+	}
+	return strconv.FormatInt(n>>20, 10) + "MiB"
+}
+
 // between reads a duration within bounds.
 func between(least, most time.Duration) func(string) (time.Duration, error) {
 	return func(s string) (time.Duration, error) {

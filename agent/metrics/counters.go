@@ -7,7 +7,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"time"
 
 	"cityward/agent"
 	"cityward/collectors/inventory"
@@ -20,38 +19,12 @@ const maxOpen = 20
 // other counts what came after those.
 const other = "other"
 
-// patience is how many full rounds a vanished row is remembered. A namespace that
-// cannot be read for one round hides its rows; counted anew when they come back,
-// old bytes would look like new ones.
-const patience = 10
-
 // counters are totals since the daemon started. They never shrink.
 type counters struct {
-	round    uint64
-	rows     map[rowKey]*row
 	flows    map[flowLabels]*volume
 	outside  *top[place]
 	programs *top[program]
 	stores   map[storeLabels]uint64
-}
-
-// rowKey names a flow from round to round.
-type rowKey struct {
-	process             inventory.Execution
-	netNS               uint64
-	direction, protocol string
-	local, remote       netip.AddrPort
-	folded              inventory.Zone // of a row without addresses, of which there is one for each zone
-}
-
-// row is what was known of a flow the last time it was seen.
-type row struct {
-	volume
-	first   time.Time
-	began   time.Duration
-	round   uint64
-	program program
-	holds   []inventory.Holding
 }
 
 // volume is what one or many flows moved.
@@ -66,7 +39,6 @@ type (
 
 func newCounters() *counters {
 	c := &counters{
-		rows:     make(map[rowKey]*row),
 		flows:    make(map[flowLabels]*volume),
 		outside:  newTop(place{other, other}),
 		programs: newTop[program](other),
@@ -86,40 +58,32 @@ func zones() []string {
 	return []string{inventory.Host.String(), inventory.City.String(), inventory.Approved.String(), inventory.Outside.String()}
 }
 
-// observe adds what each flow moved since the round before. Of a flow seen for
-// the first time that is all it ever moved, but for what an earlier run of the
-// daemon has reported: bytes that left before the daemon started have left, too.
+// observe adds what each flow moved since the report before.
 func (c *counters) observe(r *agent.Report) {
-	s := r.Snapshot
-	if !r.Short {
-		c.round++
-	}
 	c.declare(r.Policy)
 	outside := make(map[place]uint64)
 	programs := make(map[program]uint64)
-	for i := range s.Flows {
-		flow := &s.Flows[i]
-		known, grown := c.advance(flow)
-		known.attribute(s, flow.Process)
+	for i := range r.Moved {
+		moved := &r.Moved[i]
+		flow := moved.Flow
 		zone := flow.Zone.String()
 
 		total := c.flows[labelsOf(flow)]
-		total.sent += grown.sent
-		total.received += grown.received
-		total.begun += grown.begun
-		for store, how := range strongest(known.holds) {
-			c.stores[storeLabels{store, zone, how}] += grown.sent
+		total.sent += moved.Sent
+		total.received += moved.Received
+		total.begun += moved.Connections
+		for store, how := range strongest(moved.Holds) {
+			c.stores[storeLabels{store, zone, how}] += moved.Sent
 		}
-		if flow.Zone == inventory.Outside && grown.sent > 0 {
-			outside[placeOf(s, flow.Remote.Addr())] += grown.sent
-			programs[known.program] += grown.sent
+		if flow.Zone == inventory.Outside && moved.Sent > 0 {
+			outside[placeOf(r.Snapshot, flow.Remote.Addr())] += moved.Sent
+			programs[programOf(&moved.Program)] += moved.Sent
 		}
 	}
 	c.outside.add(outside, func(a, b place) int {
 		return cmp.Or(cmp.Compare(a.country, b.country), cmp.Compare(a.operator, b.operator))
 	})
 	c.programs.add(programs, cmp.Compare)
-	maps.DeleteFunc(c.rows, func(_ rowKey, r *row) bool { return c.round-r.round > patience })
 }
 
 // declare starts the counters of each store at 0, so that the first byte that
@@ -131,45 +95,6 @@ func (c *counters) declare(policy *configs.Policy) {
 				c.stores[storeLabels{policy.Stores[i].ID, zone, how}] += 0
 			}
 		}
-	}
-}
-
-// advance finds what is remembered of a flow and how much it grew. A row that
-// began at another time, or shrank, is a new one. One of the kernel's has a name of
-// its own, and shrinks for a moment where a segment is sent again.
-func (c *counters) advance(flow *inventory.Flow) (*row, volume) {
-	now := volume{flow.Sent, flow.Received, flow.Connections}
-	key := rowKey{flow.Process, flow.NetNS, flow.Direction, flow.Protocol, flow.Local, flow.Remote, 0}
-	if flow.Folded {
-		key.folded = flow.Zone
-	}
-	known := c.rows[key]
-	switch {
-	case known == nil || known.began != flow.Began:
-		known = nil
-	case flow.Began != 0:
-		now = volume{max(now.sent, known.sent), max(now.received, known.received), max(now.begun, known.begun)}
-	case !known.first.Equal(flow.First) ||
-		now.sent < known.sent || now.received < known.received || now.begun < known.begun:
-		known = nil
-	}
-	if known == nil {
-		known = &row{first: flow.First, began: flow.Began, program: program(label("")), volume: volume{
-			sent: min(flow.Reported.Sent, now.sent), received: min(flow.Reported.Received, now.received),
-			begun: min(flow.Reported.Connections, now.begun),
-		}}
-		c.rows[key] = known
-	}
-	grown := volume{now.sent - known.sent, now.received - known.received, now.begun - known.begun}
-	known.volume, known.round = now, c.round
-	return known, grown
-}
-
-// attribute remembers whose flow it is. The last bytes of a program that has
-// ended are still its own, and still the store's.
-func (r *row) attribute(s *inventory.Snapshot, id inventory.Execution) {
-	if process, runs := s.Process(id); runs {
-		r.program, r.holds = programOf(process), s.StoresHeldBy(id)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"cityward/agent"
 	"cityward/collectors/inventory"
 	"cityward/configs"
 )
@@ -24,7 +25,7 @@ func folded(outside, city uint64) []inventory.Flow {
 
 func TestFlowCounters(t *testing.T) {
 	begin, later := taken(), taken().Add(time.Hour)
-	away := make([][]inventory.Flow, patience+1) // longer than rows are remembered
+	away := make([][]inventory.Flow, agent.Patience+1) // longer than rows are remembered
 	outside := func(sent, connections uint64, first time.Time) []inventory.Flow {
 		return []inventory.Flow{flow(1, inventory.Outside, sent, connections, first)}
 	}
@@ -124,7 +125,7 @@ func TestReportedBytesAreNotCountedAgain(t *testing.T) {
 // ones take.
 func TestShortRoundsOnThePage(t *testing.T) {
 	m := observed(reportOf(1, &inventory.Facts{Flows: []inventory.Flow{flow(1, inventory.Outside, 100, 1, taken())}}, &configs.Policy{}))
-	for n := range uint64(3 * patience) {
+	for n := range uint64(3 * agent.Patience) {
 		r := reportOf(1, &inventory.Facts{}, &configs.Policy{})
 		r.Short, r.Shorts, r.Duration = true, n+1, time.Millisecond
 		m.Observe(r)
@@ -140,17 +141,6 @@ func TestShortRoundsOnThePage(t *testing.T) {
 		if got := value(t, m, series); got != want {
 			t.Errorf("%s is %s, want %s", series, got, want)
 		}
-	}
-}
-
-func TestRowsAreForgotten(t *testing.T) {
-	m := observed()
-	for n := range uint64(100) {
-		flows := []inventory.Flow{flow(int(n), inventory.City, 1, 1, taken())}
-		m.Observe(reportOf(n, &inventory.Facts{Flows: flows}, &configs.Policy{}))
-	}
-	if got := len(m.counters.rows); got > patience+1 {
-		t.Errorf("%d rows are remembered after 100 programs came and went", got)
 	}
 }
 

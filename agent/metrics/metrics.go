@@ -7,7 +7,7 @@
 //
 // Gauges are made anew from each report. Counters live here, because the facts
 // they count do not last: a flow's row goes when its program ends, and its bytes
-// must not. Each round adds what every row grew by.
+// must not. Each report says what every row grew by.
 //
 // A metrics page is read by more people than a report is. No address, port,
 // process id, user, path or host name may be a label value; label sets are

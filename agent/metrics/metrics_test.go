@@ -29,8 +29,21 @@ import (
 
 var update = flag.Bool("update", false, "write golden files anew")
 
-func observed(reports ...*agent.Report) *Metrics {
-	m := New("1.2.3", "abcdef0", "go1.26.0")
+// follower is given reports as the agent gives them, with what moved.
+type follower struct {
+	*Metrics
+	growth *agent.Growth
+}
+
+// Observe shadows that of the metrics.
+func (f *follower) Observe(r *agent.Report) {
+	full := *r
+	full.Moved = f.growth.Next(r.Snapshot, r.Short)
+	f.Metrics.Observe(&full)
+}
+
+func observed(reports ...*agent.Report) *follower {
+	m := &follower{New("1.2.3", "abcdef0", "go1.26.0"), agent.NewGrowth()}
 	for _, r := range reports {
 		m.Observe(r)
 	}
@@ -38,7 +51,7 @@ func observed(reports ...*agent.Report) *Metrics {
 }
 
 // ours gathers what this room exports, without the Go runtime and the process.
-func ours(t testing.TB, m *Metrics) prometheus.Gatherer {
+func ours(t testing.TB, m *follower) prometheus.Gatherer {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
 	if err := registry.Register(m); err != nil {
@@ -63,7 +76,7 @@ func pageText(t testing.TB, g prometheus.Gatherer) string {
 }
 
 // value gives one series of the page.
-func value(t *testing.T, m *Metrics, series string) string {
+func value(t *testing.T, m *follower, series string) string {
 	t.Helper()
 	for line := range strings.Lines(pageText(t, ours(t, m))) {
 		if v, found := strings.CutPrefix(line, series+" "); found {

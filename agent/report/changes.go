@@ -33,8 +33,8 @@ type flowKey struct {
 
 func keyOf(f *Flow) flowKey {
 	k := flowKey{direction: f.Direction, protocol: f.Protocol, first: f.First.UTC()}
-	if f.Program != nil {
-		k.pid = f.Program.PID
+	if f.Program != nil && f.Program.PID != nil {
+		k.pid = *f.Program.PID
 	}
 	if f.Local != nil {
 		k.local = *f.Local

@@ -135,8 +135,8 @@ func (w *FlowWriter) csv(f *Flow) error {
 		remoteAddress, remotePort = remote.cells()
 	}
 	pid := ""
-	if p.PID != 0 {
-		pid = strconv.Itoa(p.PID)
+	if p.PID != nil {
+		pid = strconv.Itoa(*p.PID)
 	}
 	return w.record(f.First.Format(time.RFC3339Nano), f.Last.Format(time.RFC3339Nano), f.Direction, f.Protocol, f.Zone,
 		text(p.Executable), pid, text(p.User), text(p.Unit), text(p.Container), text(p.Package),
@@ -163,10 +163,14 @@ func (f *Flow) program() string {
 	switch {
 	case f.Program == nil:
 		return "unknown"
-	case f.Program.Executable == nil:
-		return fmt.Sprintf("pid %d", f.Program.PID)
+	case f.Program.Executable != nil:
+		return *f.Program.Executable
+	case f.Program.PID != nil:
+		return fmt.Sprintf("pid %d", *f.Program.PID)
+	case f.Program.Unit != nil:
+		return *f.Program.Unit
 	}
-	return *f.Program.Executable
+	return text(f.Program.Container)
 }
 
 func (f *Flow) peer() string {

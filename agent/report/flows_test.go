@@ -110,7 +110,7 @@ func TestFlowsCSV(t *testing.T) {
 func TestChanges(t *testing.T) {
 	row := func(pid int, sent uint64, open int, first time.Time) Flow {
 		return Flow{
-			Program: &jsonProcess{PID: pid}, Direction: "out", Protocol: "tcp", Zone: "outside", Sent: sent, Received: 2 * sent, Connections: 1,
+			Program: &jsonProcess{PID: &pid}, Direction: "out", Protocol: "tcp", Zone: "outside", Sent: sent, Received: 2 * sent, Connections: 1,
 			Open: open, First: first, Remote: &jsonRemote{jsonEndpoint: jsonEndpoint{"203.0.113.7", 443}},
 		}
 	}
@@ -142,7 +142,7 @@ func TestChanges(t *testing.T) {
 				for _, c := range changes.Next(look) {
 					pid := 0
 					if c.Program != nil {
-						pid = c.Program.PID
+						pid = *c.Program.PID
 					}
 					got = append(got, fmt.Sprintf("%d: %d %d", pid, c.moved.Sent, c.moved.Received))
 				}

@@ -101,7 +101,7 @@ func (d documenter) process(id inventory.Execution) *jsonProcess {
 	if id.PID == 0 {
 		return nil
 	}
-	doc := &jsonProcess{PID: id.PID}
+	doc := &jsonProcess{PID: &id.PID}
 	p, ok := d.Process(id)
 	if !ok {
 		return doc

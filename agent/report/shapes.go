@@ -81,7 +81,7 @@ type jsonProgram struct {
 
 type jsonProcess struct {
 	Executable *string `json:"executable"`
-	PID        int     `json:"pid"`
+	PID        *int    `json:"pid"` // null of the many of a past hour
 	User       *string `json:"user"`
 	Unit       *string `json:"unit"`
 	Container  *string `json:"container"`

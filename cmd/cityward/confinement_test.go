@@ -30,11 +30,15 @@ func TestDaemonRunsNothingAndCallsNobody(t *testing.T) {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	t.Setenv("STATE_DIRECTORY", dir) // it keeps a ledger, too
 	daemon := startDaemon(t, withoutC(t), "1", "run", "--config", config)
 	page := daemon.scrapeUntil(t, `cityward_collector_success\{collector="flow"\} 1`)
 	time.Sleep(2500 * time.Millisecond) // two more rounds, warm
 	if !strings.Contains(page, "cityward_check_failing") {
 		t.Errorf("the page has no checks:\n%s", page)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "ledger.db")); err != nil {
+		t.Error(err)
 	}
 	if err := daemon.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)

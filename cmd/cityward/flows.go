@@ -19,7 +19,7 @@ import (
 const followEvery = time.Second
 
 func (p *program) flowsCommand() *cobra.Command {
-	var zone, format string
+	var zone, since, format string
 	var follow bool
 	cmd := &cobra.Command{
 		Use:   "flows",
@@ -29,18 +29,29 @@ programs and what they sent and received in all.
 
 With --follow it looks again every second, until Ctrl-C, and shows what is new or
 moved since: as a table what moved in that second (+), as json one object a line
-and as csv a record, both with the totals.`,
+and as csv a record, both with the totals.
+
+With --since it shows what the ledger in the state directory has of that time,
+summed up by program and peer from whole hours; that needs no daemon. Below tier
+bpf, a connection that outlives a restart of the daemon is counted again.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if zone != "" && !slices.Contains(zones(), zone) {
 				return usage(fmt.Errorf("use --zone %s: %q is not known", strings.Join(zones(), "|"), zone))
 			}
-			return p.showFlows(cmd.Context(), zone, format, follow)
+			if since != "" && follow {
+				return usage(errors.New("use --since or --follow: what is past does not move"))
+			}
+			if since == "" {
+				return p.showFlows(cmd.Context(), zone, format, follow)
+			}
+			return p.showPast(cmd.Context(), zone, since, format)
 		},
 	}
 	formatFlag(cmd, &format, report.Table, report.JSON, report.CSV)
 	cmd.Flags().StringVar(&zone, "zone", "", "only peers in this `ZONE`: "+strings.Join(zones(), ", "))
 	cmd.Flags().BoolVar(&follow, "follow", false, "show what is new or moves, as it happens")
+	cmd.Flags().StringVar(&since, "since", "", "what was seen in the last `DURATION`, such as 24h or 30d")
 	_ = cmd.RegisterFlagCompletionFunc("zone", cobra.FixedCompletions(zones(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -68,6 +79,23 @@ func (p *program) showFlows(ctx context.Context, zone, format string, follow boo
 	if err != nil {
 		return internal(err)
 	}
+	return p.writeFlows(flows, format)
+}
+
+// showPast shows what the ledger has.
+func (p *program) showPast(ctx context.Context, zone, since, format string) error {
+	begin, err := ago(since)
+	if err != nil {
+		return err
+	}
+	flows, err := p.pastFlows(ctx, begin)
+	if err != nil {
+		return err
+	}
+	return p.writeFlows(only(zone, flows), format)
+}
+
+func (p *program) writeFlows(flows []report.Flow, format string) error {
 	out, err := report.NewFlowWriter(p.stdout, format, style(p.stdout))
 	if err != nil {
 		return err
@@ -130,5 +158,10 @@ func (v *flowView) look(ctx context.Context, document string) ([]report.Flow, er
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(flows, func(f report.Flow) bool { return v.zone != "" && f.Zone != v.zone }), nil
+	return only(v.zone, flows), nil
+}
+
+// only gives those of one zone; of "" all.
+func only(zone string, flows []report.Flow) []report.Flow {
+	return slices.DeleteFunc(flows, func(f report.Flow) bool { return zone != "" && f.Zone != zone })
 }

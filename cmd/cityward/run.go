@@ -17,6 +17,7 @@ import (
 
 	"cityward/agent"
 	"cityward/agent/httpd"
+	"cityward/agent/ledger"
 	"cityward/agent/metrics"
 	"cityward/agent/report"
 	"cityward/checks"
@@ -128,6 +129,9 @@ func (p *program) serve(ctx context.Context, load func() (*configs.Config, error
 	}
 	b := buildInfo()
 	figures := metrics.New(b.version, b.revision, b.goVersion)
+	history := ledger.New(ledger.Options{Dir: ledger.StateDir(), Limits: cfg.Ledger, Log: log, Now: time.Now})
+	defer history.Close()
+	figures.Registry().MustRegister(history)
 	last := &latest{}
 	server, err := httpd.New(ctx, httpd.Options{
 		Metrics: cfg.Listen.Metrics, WebConfig: cfg.Listen.WebConfig, Insecure: cfg.Listen.Insecure, Admin: cfg.Listen.Admin,
@@ -138,8 +142,10 @@ func (p *program) serve(ctx context.Context, load func() (*configs.Config, error
 	}
 	last.looker = agent.New(agent.Options{
 		Config: cfg, Load: load, Set: set, Wake: set.Wake(), Checks: checks.All(), Log: log, Now: time.Now,
+		Gaps: history.Gaps, Since: history.Since(),
 		Published: func(r *agent.Report) {
 			figures.Observe(r)
+			history.Observe(r)
 			last.report.Store(r)
 			server.Ready()
 			if r.Rounds == 1 && !r.Short {

@@ -25,6 +25,7 @@ const (
 	KindAccess     = "access"     // file permissions of data stores
 	KindEngines    = "engines"    // running data engines and their directories
 	KindPlaces     = "places"     // country and operator of an address
+	KindHistory    = "history"    // what is written down to outlive a restart
 )
 
 // Facts is what one collector saw in one round. Fields a collector does not
