@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR EUPL-1.2 */
+/*
+ * Custody: which declared stores' data each execution holds, by a bit for each
+ * store. A bit is set where it must be instant; the joins that need a look at the
+ * whole machine are made in user space, which sets bits, too.
+ */
+#pragma once
+
+enum how { DIRECT = 1, SERVICE, DESCENDANT, PIPELINE, DERIVED };
+
+/* All that an execution holds, for a look at the event. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 16384);
+	__type(key, __u64);
+	__type(value, __u64);
+} custody SEC(".maps");
+
+struct hold_key {
+	__u64 owner;
+	__u64 stores; /* those of this row */
+	__u32 how;
+	__u32 unused;
+};
+
+/* How an execution came to hold something, the first time. */
+struct hold_row {
+	__u64 from; /* execution that held it before; 0 none */
+	__u64 first; /* nanoseconds since boot */
+	__u64 times; /* opens or looks */
+	__u64 inode; /* of the first file or socket */
+	char name[64]; /* its last name */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 16384);
+	__type(key, struct hold_key);
+	__type(value, struct hold_row);
+} holds SEC(".maps");
+
+/* 0 for most: one look-up in a small table. */
+static __always_inline __u64 stores_of(__u64 who)
+{
+	__u64 *stores = bpf_map_lookup_elem(&custody, &who);
+
+	return stores ? *stores : 0;
+}

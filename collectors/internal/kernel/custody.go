@@ -1,0 +1,43 @@
+//go:build linux && (amd64 || arm64)
+
+package kernel
+
+import "time"
+
+// How an execution came to hold a store's data.
+const (
+	HowDirect = 1 + iota
+	HowService
+	HowDescendant
+	HowPipeline
+	HowDerived
+)
+
+// Hold is that an execution holds the data of stores, and how it came by it.
+type Hold struct {
+	Owner  Execution
+	From   Execution // who held it before; zero none
+	Stores uint64    // a bit for each, by the numbers given to SetStores
+	How    uint32
+	First  time.Time
+	Times  uint64 // opens or looks
+	Inode  uint64 // of the first file or socket; 0 none
+	Name   string // its last name
+}
+
+// Kinds of [Channel].
+const (
+	ChannelPipe     = 1 // a pipe or FIFO: ID is its inode
+	ChannelSocket   = 2 // AF_UNIX: ID is the inode of the socket
+	ChannelTerminal = 3 // the slave of a pseudo-terminal: ID is its number
+	ChannelMaster   = 4 // the other end of one
+)
+
+// Channel is a way to another program that an execution had open when it began.
+type Channel struct {
+	ID     uint64
+	Peer   uint64 // inode of the other end of a socket; 0 none
+	Kind   uint8
+	Reads  bool
+	Writes bool
+}
