@@ -49,6 +49,10 @@ type Kernel struct {
 	netns    uint32   // of this process
 	folded   uint64   // flows, at the last reading
 	last     *Reading // that nobody has taken
+
+	stores     map[flowsRootKey]uint64 // as set last; nil not yet
+	introduced bool                    // the programs know which process this is
+	underived  uint64                  // files of a store's data that were let go of
 }
 
 // Open starts a capture, or takes over the one that is pinned. The error is
@@ -118,6 +122,9 @@ func (k *Kernel) start(spec *ebpf.CollectionSpec, dir string) (err error) {
 		return fmt.Errorf("open ring: %w", err)
 	}
 	if k.netns, err = networkNumber(); err != nil {
+		return err
+	}
+	if err := k.introduce(); err != nil {
 		return err
 	}
 	k.ring.SetDeadline(time.Now()) // it is read for what is there, never waited for

@@ -13,11 +13,9 @@ import (
 	"github.com/cilium/ebpf/ringbuf"
 )
 
-// sizeEvent is that of struct event in flows.bpf.c, and eventFlow its first kind.
-const (
-	sizeEvent = 2*4 + 8 + 8 + 16 + 4 + 2 + 1 + 1
-	eventFlow = 1
-)
+// sizeEvent is that of struct event in flows.bpf.c and of struct hold_event in
+// custody.h.
+const sizeEvent = 2*4 + 8 + 8 + 16 + 4 + 2 + 1 + 1
 
 // Events appends what has happened since it was last asked. It does not wait: the
 // kernel wakes nobody, so it costs nothing until somebody looks.
@@ -47,10 +45,25 @@ func (k *Kernel) Events(into []Event) ([]Event, error) {
 
 func decodeEvent(b []byte, booted time.Time) (Event, error) {
 	e := binary.NativeEndian
-	if len(b) < sizeEvent || e.Uint32(b) != eventFlow {
+	kind := uint32(0)
+	if len(b) >= sizeEvent {
+		kind = e.Uint32(b)
+	}
+	if kind != EventFlow && kind != EventHold {
 		return Event{}, fmt.Errorf("parse event: not one of %d bytes", len(b))
 	}
+	if kind == EventHold {
+		return Event{
+			Kind: EventHold, How: e.Uint32(b[4:]),
+			At:     time.Duration(e.Uint64(b[8:])),
+			Owner:  executionOf(e.Uint64(b[16:]), booted),
+			Stores: e.Uint64(b[24:]),
+			From:   executionOf(e.Uint64(b[32:]), booted),
+			Inode:  e.Uint64(b[40:]),
+		}, nil
+	}
 	return Event{
+		Kind:      EventFlow,
 		At:        time.Duration(e.Uint64(b[8:])),
 		Owner:     executionOf(e.Uint64(b[16:]), booted),
 		Remote:    netip.AddrFrom16([16]byte(b[24:40])).Unmap(),

@@ -62,11 +62,18 @@ func (k *Kernel) Read() (*Reading, error) {
 	if r.Frames, err = k.frames(booted, owners); err != nil {
 		return nil, err
 	}
-	// After the flows, whose owners are then all there.
+	if r.Sockets, err = k.sockets(); err != nil { // which looks at open files, too
+		return nil, err
+	}
+	var read []flowsHoldKey
+	if r.Holds, read, err = k.holds(booted); err != nil {
+		return nil, err
+	}
+	// After the flows and holds, whose owners are then all there.
 	if r.Programs, err = k.executions(booted, owners); err != nil {
 		return nil, err
 	}
-	if r.Sockets, err = k.sockets(); err != nil {
+	if err := k.dropHolds(read); err != nil {
 		return nil, err
 	}
 	if r.Counts, err = k.count(); err != nil {
@@ -315,6 +322,7 @@ func (k *Kernel) count() (Counts, error) {
 	for i, to := range []*uint64{
 		&c.Rows, &c.Bytes, &c.Orphans, &c.Storage, &c.Races, &c.Headers,
 		&c.Programs, &c.Images, &c.Events, &c.Folded, &c.Executions, &c.Unlisted, &c.Begun, &c.Unattributed, &c.Reused,
+		&c.Holds, &c.Derived,
 	} {
 		var each []uint64
 		if err := k.maps[flowsMapCounts].Lookup(uint32(i), &each); err != nil {
@@ -330,6 +338,7 @@ func (k *Kernel) count() (Counts, error) {
 	}
 	skipped, err := k.skipped(older > 0)
 	c.Skipped = skipped
+	c.Derived += k.underived
 	return c, err
 }
 

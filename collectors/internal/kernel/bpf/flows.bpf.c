@@ -15,6 +15,7 @@
 #include <bpf/bpf_tracing.h>
 #include "kernel.h"
 #include "who.h"
+#include "custody.h"
 #include "programs.h"
 
 #define AF_UNIX 1
@@ -86,7 +87,7 @@ struct flow_row {
 	__u32 tick; /* of the kernel, when last was noted */
 };
 
-enum { EVENT_FLOW = 1 };
+enum { EVENT_FLOW = 1, EVENT_HOLD };
 
 /* What must not wait for the next reading: something new goes to where no zone is. */
 struct event {
@@ -1066,8 +1067,10 @@ int settle_live(struct bpf_iter__bpf_sk_storage_map *ctx)
 	settle(sk, h, 0, 0);
 	return 0;
 }
+#include "opens.h"
 #include "sockets.h"
 
 /* Shapes that no map shows to the loader. */
 const struct event *shape_of_event __attribute__((unused));
 const struct held *shape_of_held __attribute__((unused));
+const struct hold_event *shape_of_hold_event __attribute__((unused));
