@@ -46,9 +46,11 @@ type Kernel struct {
 	late     []Flow                  // counted in the moment a row was dropped
 	rows     int                     // room for those of the next reading
 	reads    int
-	netns    uint32   // of this process
-	folded   uint64   // flows, at the last reading
-	last     *Reading // that nobody has taken
+	netns    uint32          // of this process
+	folded   uint64          // flows, at the last reading
+	last     *Reading        // that nobody has taken
+	latest   *Reading        // the same without its flows, which are many
+	numbers  map[string]uint // of stores
 
 	stores     map[flowsRootKey]uint64 // as set last; nil not yet
 	introduced bool                    // the programs know which process this is
