@@ -15,8 +15,8 @@ import (
 
 // sizeEvent is that of struct event in flows.bpf.c, and eventFlow its first kind.
 const (
-	sizeEvent = 2*4 + 8 + 8 + 16 + 4 + 2 + 1 + 1
-	eventFlow = 1
+	sizeEvent = 2*4 + 8 + 8 + 16 + 4 + 2 + 1 + 1 + 8
+	eventFlow = EventFlow
 )
 
 // Events appends what has happened since it was last asked. It does not wait: the
@@ -45,12 +45,16 @@ func (k *Kernel) Events(into []Event) ([]Event, error) {
 	}
 }
 
+func told(kind uint32) bool { return kind == EventFlow || kind == EventLeak }
+
 func decodeEvent(b []byte, booted time.Time) (Event, error) {
 	e := binary.NativeEndian
-	if len(b) < sizeEvent || e.Uint32(b) != eventFlow {
+	if len(b) < sizeEvent || !told(e.Uint32(b)) {
 		return Event{}, fmt.Errorf("parse event: not one of %d bytes", len(b))
 	}
 	return Event{
+		Kind:      uint8(e.Uint32(b)),
+		Stores:    e.Uint64(b[48:]),
 		At:        time.Duration(e.Uint64(b[8:])),
 		Owner:     executionOf(e.Uint64(b[16:]), booted),
 		Remote:    netip.AddrFrom16([16]byte(b[24:40])).Unmap(),

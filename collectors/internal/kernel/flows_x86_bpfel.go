@@ -14,11 +14,12 @@ import (
 )
 
 type flowsEvent struct {
-	_    structs.HostLayout
-	Kind uint32
-	Zone uint32
-	At   uint64
-	Key  flowsFlowKey
+	_      structs.HostLayout
+	Kind   uint32
+	Zone   uint32
+	At     uint64
+	Key    flowsFlowKey
+	Stores uint64
 }
 
 type flowsFlowKey struct {
@@ -45,6 +46,10 @@ type flowsFlowRow struct {
 	Zone        uint32
 	Own         uint32
 	Tick        uint32
+	SentLast    uint64
+	Told        uint64
+	Held        uint32
+	Unused      uint32
 }
 
 type flowsFrameKey struct {
@@ -85,6 +90,23 @@ type flowsHeld struct {
 	Name       [108]int8
 }
 
+type flowsHoldKey struct {
+	_      structs.HostLayout
+	Owner  uint64
+	Stores uint64
+	How    uint32
+	Unused uint32
+}
+
+type flowsHoldRow struct {
+	_     structs.HostLayout
+	From  uint64
+	First uint64
+	Times uint64
+	Inode uint64
+	Name  [64]int8
+}
+
 type flowsHolder struct {
 	_         structs.HostLayout
 	Word      uint64
@@ -97,7 +119,7 @@ type flowsHolder struct {
 	Own       uint32
 	Folded    uint32
 	Older     uint32
-	Reserved  uint32
+	Held      uint32
 }
 
 type flowsImage struct {
@@ -140,6 +162,16 @@ type flowsProgram struct {
 	ArgumentBytes uint32
 	Comm          [16]int8
 	Arguments     [256]int8
+	ChannelCount  uint32
+	Forked        uint32
+	Channels      [8]struct {
+		_      structs.HostLayout
+		Id     uint64
+		Place  uint32
+		Kind   uint8
+		Mode   uint8
+		Unused uint16
+	}
 }
 
 type flowsScratch struct {
@@ -147,6 +179,19 @@ type flowsScratch struct {
 	Program flowsProgram
 	Image   flowsImage
 	Group   flowsGroup
+}
+
+type flowsServiceKey struct {
+	_      structs.HostLayout
+	Inode  uint64
+	Device uint32
+	Unused uint32
+}
+
+type flowsTaint struct {
+	_      structs.HostLayout
+	Stores uint64
+	From   uint64
 }
 
 type flowsVolume struct {
@@ -166,47 +211,60 @@ type flowsZoneKey struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	flowsMapCounts          = "counts"
-	flowsMapEvents          = "events"
-	flowsMapFlows           = "flows"
-	flowsMapFolded          = "folded"
-	flowsMapFrames          = "frames"
-	flowsMapGroups          = "groups"
-	flowsMapHolders         = "holders"
-	flowsMapImages          = "images"
-	flowsMapListening       = "listening"
-	flowsMapPrograms        = "programs"
-	flowsMapReported        = "reported"
-	flowsMapScratches       = "scratches"
-	flowsMapSettings        = "settings"
-	flowsMapZones           = "zones"
-	flowsProgListSockets    = "list_sockets"
-	flowsProgOnConnect4     = "on_connect4"
-	flowsProgOnConnect6     = "on_connect6"
-	flowsProgOnCreate       = "on_create"
-	flowsProgOnDestroy      = "on_destroy"
-	flowsProgOnEgress       = "on_egress"
-	flowsProgOnExec         = "on_exec"
-	flowsProgOnExit         = "on_exit"
-	flowsProgOnFork         = "on_fork"
-	flowsProgOnInet6Receive = "on_inet6_receive"
-	flowsProgOnInet6Send    = "on_inet6_send"
-	flowsProgOnInetReceive  = "on_inet_receive"
-	flowsProgOnInetSend     = "on_inet_send"
-	flowsProgOnInetSendpage = "on_inet_sendpage"
-	flowsProgOnIngress      = "on_ingress"
-	flowsProgOnPacketSend   = "on_packet_send"
-	flowsProgOnReceive      = "on_receive"
-	flowsProgOnSend         = "on_send"
-	flowsProgOnSockops      = "on_sockops"
-	flowsProgOnState        = "on_state"
-	flowsProgOnTransmit     = "on_transmit"
-	flowsProgSeedListeners  = "seed_listeners"
-	flowsProgSeedPrograms   = "seed_programs"
-	flowsProgSeedSockets    = "seed_sockets"
-	flowsProgSettleLive     = "settle_live"
-	flowsVarShapeOfEvent    = "shape_of_event"
-	flowsVarShapeOfHeld     = "shape_of_held"
+	flowsMapCounts                 = "counts"
+	flowsMapCustody                = "custody"
+	flowsMapEvents                 = "events"
+	flowsMapExempt                 = "exempt"
+	flowsMapFlows                  = "flows"
+	flowsMapFolded                 = "folded"
+	flowsMapFrames                 = "frames"
+	flowsMapGroups                 = "groups"
+	flowsMapHolders                = "holders"
+	flowsMapHolds                  = "holds"
+	flowsMapImages                 = "images"
+	flowsMapListening              = "listening"
+	flowsMapPrograms               = "programs"
+	flowsMapReported               = "reported"
+	flowsMapScratches              = "scratches"
+	flowsMapServices               = "services"
+	flowsMapSettings               = "settings"
+	flowsMapTainted                = "tainted"
+	flowsMapZones                  = "zones"
+	flowsProgListSockets           = "list_sockets"
+	flowsProgOnConnect4            = "on_connect4"
+	flowsProgOnConnect6            = "on_connect6"
+	flowsProgOnCreate              = "on_create"
+	flowsProgOnDestroy             = "on_destroy"
+	flowsProgOnEgress              = "on_egress"
+	flowsProgOnExec                = "on_exec"
+	flowsProgOnExit                = "on_exit"
+	flowsProgOnFork                = "on_fork"
+	flowsProgOnInet6Receive        = "on_inet6_receive"
+	flowsProgOnInet6Send           = "on_inet6_send"
+	flowsProgOnInetReceive         = "on_inet_receive"
+	flowsProgOnInetSend            = "on_inet_send"
+	flowsProgOnInetSendpage        = "on_inet_sendpage"
+	flowsProgOnIngress             = "on_ingress"
+	flowsProgOnMaySend             = "on_may_send"
+	flowsProgOnPacketSend          = "on_packet_send"
+	flowsProgOnReceive             = "on_receive"
+	flowsProgOnSend                = "on_send"
+	flowsProgOnSockops             = "on_sockops"
+	flowsProgOnState               = "on_state"
+	flowsProgOnTransmit            = "on_transmit"
+	flowsProgOnUnixDatagramReceive = "on_unix_datagram_receive"
+	flowsProgOnUnixPacketReceive   = "on_unix_packet_receive"
+	flowsProgOnUnixPacketSend      = "on_unix_packet_send"
+	flowsProgOnUnixReceive         = "on_unix_receive"
+	flowsProgOnUnixSend            = "on_unix_send"
+	flowsProgOnUnixSendpage        = "on_unix_sendpage"
+	flowsProgOnUnixSplice          = "on_unix_splice"
+	flowsProgSeedListeners         = "seed_listeners"
+	flowsProgSeedPrograms          = "seed_programs"
+	flowsProgSeedSockets           = "seed_sockets"
+	flowsProgSettleLive            = "settle_live"
+	flowsVarShapeOfEvent           = "shape_of_event"
+	flowsVarShapeOfHeld            = "shape_of_held"
 )
 
 // loadFlows returns the embedded CollectionSpec for flows.
@@ -251,31 +309,39 @@ type flowsSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type flowsProgramSpecs struct {
-	ListSockets    *ebpf.ProgramSpec `ebpf:"list_sockets"`
-	OnConnect4     *ebpf.ProgramSpec `ebpf:"on_connect4"`
-	OnConnect6     *ebpf.ProgramSpec `ebpf:"on_connect6"`
-	OnCreate       *ebpf.ProgramSpec `ebpf:"on_create"`
-	OnDestroy      *ebpf.ProgramSpec `ebpf:"on_destroy"`
-	OnEgress       *ebpf.ProgramSpec `ebpf:"on_egress"`
-	OnExec         *ebpf.ProgramSpec `ebpf:"on_exec"`
-	OnExit         *ebpf.ProgramSpec `ebpf:"on_exit"`
-	OnFork         *ebpf.ProgramSpec `ebpf:"on_fork"`
-	OnInet6Receive *ebpf.ProgramSpec `ebpf:"on_inet6_receive"`
-	OnInet6Send    *ebpf.ProgramSpec `ebpf:"on_inet6_send"`
-	OnInetReceive  *ebpf.ProgramSpec `ebpf:"on_inet_receive"`
-	OnInetSend     *ebpf.ProgramSpec `ebpf:"on_inet_send"`
-	OnInetSendpage *ebpf.ProgramSpec `ebpf:"on_inet_sendpage"`
-	OnIngress      *ebpf.ProgramSpec `ebpf:"on_ingress"`
-	OnPacketSend   *ebpf.ProgramSpec `ebpf:"on_packet_send"`
-	OnReceive      *ebpf.ProgramSpec `ebpf:"on_receive"`
-	OnSend         *ebpf.ProgramSpec `ebpf:"on_send"`
-	OnSockops      *ebpf.ProgramSpec `ebpf:"on_sockops"`
-	OnState        *ebpf.ProgramSpec `ebpf:"on_state"`
-	OnTransmit     *ebpf.ProgramSpec `ebpf:"on_transmit"`
-	SeedListeners  *ebpf.ProgramSpec `ebpf:"seed_listeners"`
-	SeedPrograms   *ebpf.ProgramSpec `ebpf:"seed_programs"`
-	SeedSockets    *ebpf.ProgramSpec `ebpf:"seed_sockets"`
-	SettleLive     *ebpf.ProgramSpec `ebpf:"settle_live"`
+	ListSockets           *ebpf.ProgramSpec `ebpf:"list_sockets"`
+	OnConnect4            *ebpf.ProgramSpec `ebpf:"on_connect4"`
+	OnConnect6            *ebpf.ProgramSpec `ebpf:"on_connect6"`
+	OnCreate              *ebpf.ProgramSpec `ebpf:"on_create"`
+	OnDestroy             *ebpf.ProgramSpec `ebpf:"on_destroy"`
+	OnEgress              *ebpf.ProgramSpec `ebpf:"on_egress"`
+	OnExec                *ebpf.ProgramSpec `ebpf:"on_exec"`
+	OnExit                *ebpf.ProgramSpec `ebpf:"on_exit"`
+	OnFork                *ebpf.ProgramSpec `ebpf:"on_fork"`
+	OnInet6Receive        *ebpf.ProgramSpec `ebpf:"on_inet6_receive"`
+	OnInet6Send           *ebpf.ProgramSpec `ebpf:"on_inet6_send"`
+	OnInetReceive         *ebpf.ProgramSpec `ebpf:"on_inet_receive"`
+	OnInetSend            *ebpf.ProgramSpec `ebpf:"on_inet_send"`
+	OnInetSendpage        *ebpf.ProgramSpec `ebpf:"on_inet_sendpage"`
+	OnIngress             *ebpf.ProgramSpec `ebpf:"on_ingress"`
+	OnMaySend             *ebpf.ProgramSpec `ebpf:"on_may_send"`
+	OnPacketSend          *ebpf.ProgramSpec `ebpf:"on_packet_send"`
+	OnReceive             *ebpf.ProgramSpec `ebpf:"on_receive"`
+	OnSend                *ebpf.ProgramSpec `ebpf:"on_send"`
+	OnSockops             *ebpf.ProgramSpec `ebpf:"on_sockops"`
+	OnState               *ebpf.ProgramSpec `ebpf:"on_state"`
+	OnTransmit            *ebpf.ProgramSpec `ebpf:"on_transmit"`
+	OnUnixDatagramReceive *ebpf.ProgramSpec `ebpf:"on_unix_datagram_receive"`
+	OnUnixPacketReceive   *ebpf.ProgramSpec `ebpf:"on_unix_packet_receive"`
+	OnUnixPacketSend      *ebpf.ProgramSpec `ebpf:"on_unix_packet_send"`
+	OnUnixReceive         *ebpf.ProgramSpec `ebpf:"on_unix_receive"`
+	OnUnixSend            *ebpf.ProgramSpec `ebpf:"on_unix_send"`
+	OnUnixSendpage        *ebpf.ProgramSpec `ebpf:"on_unix_sendpage"`
+	OnUnixSplice          *ebpf.ProgramSpec `ebpf:"on_unix_splice"`
+	SeedListeners         *ebpf.ProgramSpec `ebpf:"seed_listeners"`
+	SeedPrograms          *ebpf.ProgramSpec `ebpf:"seed_programs"`
+	SeedSockets           *ebpf.ProgramSpec `ebpf:"seed_sockets"`
+	SettleLive            *ebpf.ProgramSpec `ebpf:"settle_live"`
 }
 
 // flowsMapSpecs contains maps before they are loaded into the kernel.
@@ -283,18 +349,23 @@ type flowsProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type flowsMapSpecs struct {
 	Counts    *ebpf.MapSpec `ebpf:"counts"`
+	Custody   *ebpf.MapSpec `ebpf:"custody"`
 	Events    *ebpf.MapSpec `ebpf:"events"`
+	Exempt    *ebpf.MapSpec `ebpf:"exempt"`
 	Flows     *ebpf.MapSpec `ebpf:"flows"`
 	Folded    *ebpf.MapSpec `ebpf:"folded"`
 	Frames    *ebpf.MapSpec `ebpf:"frames"`
 	Groups    *ebpf.MapSpec `ebpf:"groups"`
 	Holders   *ebpf.MapSpec `ebpf:"holders"`
+	Holds     *ebpf.MapSpec `ebpf:"holds"`
 	Images    *ebpf.MapSpec `ebpf:"images"`
 	Listening *ebpf.MapSpec `ebpf:"listening"`
 	Programs  *ebpf.MapSpec `ebpf:"programs"`
 	Reported  *ebpf.MapSpec `ebpf:"reported"`
 	Scratches *ebpf.MapSpec `ebpf:"scratches"`
+	Services  *ebpf.MapSpec `ebpf:"services"`
 	Settings  *ebpf.MapSpec `ebpf:"settings"`
+	Tainted   *ebpf.MapSpec `ebpf:"tainted"`
 	Zones     *ebpf.MapSpec `ebpf:"zones"`
 }
 
@@ -327,36 +398,46 @@ func (o *flowsObjects) Close() error {
 // It can be passed to loadFlowsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type flowsMaps struct {
 	Counts    *ebpf.Map `ebpf:"counts"`
+	Custody   *ebpf.Map `ebpf:"custody"`
 	Events    *ebpf.Map `ebpf:"events"`
+	Exempt    *ebpf.Map `ebpf:"exempt"`
 	Flows     *ebpf.Map `ebpf:"flows"`
 	Folded    *ebpf.Map `ebpf:"folded"`
 	Frames    *ebpf.Map `ebpf:"frames"`
 	Groups    *ebpf.Map `ebpf:"groups"`
 	Holders   *ebpf.Map `ebpf:"holders"`
+	Holds     *ebpf.Map `ebpf:"holds"`
 	Images    *ebpf.Map `ebpf:"images"`
 	Listening *ebpf.Map `ebpf:"listening"`
 	Programs  *ebpf.Map `ebpf:"programs"`
 	Reported  *ebpf.Map `ebpf:"reported"`
 	Scratches *ebpf.Map `ebpf:"scratches"`
+	Services  *ebpf.Map `ebpf:"services"`
 	Settings  *ebpf.Map `ebpf:"settings"`
+	Tainted   *ebpf.Map `ebpf:"tainted"`
 	Zones     *ebpf.Map `ebpf:"zones"`
 }
 
 func (m *flowsMaps) Close() error {
 	return _FlowsClose(
 		m.Counts,
+		m.Custody,
 		m.Events,
+		m.Exempt,
 		m.Flows,
 		m.Folded,
 		m.Frames,
 		m.Groups,
 		m.Holders,
+		m.Holds,
 		m.Images,
 		m.Listening,
 		m.Programs,
 		m.Reported,
 		m.Scratches,
+		m.Services,
 		m.Settings,
+		m.Tainted,
 		m.Zones,
 	)
 }
@@ -373,31 +454,39 @@ type flowsVariables struct {
 //
 // It can be passed to loadFlowsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type flowsPrograms struct {
-	ListSockets    *ebpf.Program `ebpf:"list_sockets"`
-	OnConnect4     *ebpf.Program `ebpf:"on_connect4"`
-	OnConnect6     *ebpf.Program `ebpf:"on_connect6"`
-	OnCreate       *ebpf.Program `ebpf:"on_create"`
-	OnDestroy      *ebpf.Program `ebpf:"on_destroy"`
-	OnEgress       *ebpf.Program `ebpf:"on_egress"`
-	OnExec         *ebpf.Program `ebpf:"on_exec"`
-	OnExit         *ebpf.Program `ebpf:"on_exit"`
-	OnFork         *ebpf.Program `ebpf:"on_fork"`
-	OnInet6Receive *ebpf.Program `ebpf:"on_inet6_receive"`
-	OnInet6Send    *ebpf.Program `ebpf:"on_inet6_send"`
-	OnInetReceive  *ebpf.Program `ebpf:"on_inet_receive"`
-	OnInetSend     *ebpf.Program `ebpf:"on_inet_send"`
-	OnInetSendpage *ebpf.Program `ebpf:"on_inet_sendpage"`
-	OnIngress      *ebpf.Program `ebpf:"on_ingress"`
-	OnPacketSend   *ebpf.Program `ebpf:"on_packet_send"`
-	OnReceive      *ebpf.Program `ebpf:"on_receive"`
-	OnSend         *ebpf.Program `ebpf:"on_send"`
-	OnSockops      *ebpf.Program `ebpf:"on_sockops"`
-	OnState        *ebpf.Program `ebpf:"on_state"`
-	OnTransmit     *ebpf.Program `ebpf:"on_transmit"`
-	SeedListeners  *ebpf.Program `ebpf:"seed_listeners"`
-	SeedPrograms   *ebpf.Program `ebpf:"seed_programs"`
-	SeedSockets    *ebpf.Program `ebpf:"seed_sockets"`
-	SettleLive     *ebpf.Program `ebpf:"settle_live"`
+	ListSockets           *ebpf.Program `ebpf:"list_sockets"`
+	OnConnect4            *ebpf.Program `ebpf:"on_connect4"`
+	OnConnect6            *ebpf.Program `ebpf:"on_connect6"`
+	OnCreate              *ebpf.Program `ebpf:"on_create"`
+	OnDestroy             *ebpf.Program `ebpf:"on_destroy"`
+	OnEgress              *ebpf.Program `ebpf:"on_egress"`
+	OnExec                *ebpf.Program `ebpf:"on_exec"`
+	OnExit                *ebpf.Program `ebpf:"on_exit"`
+	OnFork                *ebpf.Program `ebpf:"on_fork"`
+	OnInet6Receive        *ebpf.Program `ebpf:"on_inet6_receive"`
+	OnInet6Send           *ebpf.Program `ebpf:"on_inet6_send"`
+	OnInetReceive         *ebpf.Program `ebpf:"on_inet_receive"`
+	OnInetSend            *ebpf.Program `ebpf:"on_inet_send"`
+	OnInetSendpage        *ebpf.Program `ebpf:"on_inet_sendpage"`
+	OnIngress             *ebpf.Program `ebpf:"on_ingress"`
+	OnMaySend             *ebpf.Program `ebpf:"on_may_send"`
+	OnPacketSend          *ebpf.Program `ebpf:"on_packet_send"`
+	OnReceive             *ebpf.Program `ebpf:"on_receive"`
+	OnSend                *ebpf.Program `ebpf:"on_send"`
+	OnSockops             *ebpf.Program `ebpf:"on_sockops"`
+	OnState               *ebpf.Program `ebpf:"on_state"`
+	OnTransmit            *ebpf.Program `ebpf:"on_transmit"`
+	OnUnixDatagramReceive *ebpf.Program `ebpf:"on_unix_datagram_receive"`
+	OnUnixPacketReceive   *ebpf.Program `ebpf:"on_unix_packet_receive"`
+	OnUnixPacketSend      *ebpf.Program `ebpf:"on_unix_packet_send"`
+	OnUnixReceive         *ebpf.Program `ebpf:"on_unix_receive"`
+	OnUnixSend            *ebpf.Program `ebpf:"on_unix_send"`
+	OnUnixSendpage        *ebpf.Program `ebpf:"on_unix_sendpage"`
+	OnUnixSplice          *ebpf.Program `ebpf:"on_unix_splice"`
+	SeedListeners         *ebpf.Program `ebpf:"seed_listeners"`
+	SeedPrograms          *ebpf.Program `ebpf:"seed_programs"`
+	SeedSockets           *ebpf.Program `ebpf:"seed_sockets"`
+	SettleLive            *ebpf.Program `ebpf:"settle_live"`
 }
 
 func (p *flowsPrograms) Close() error {
@@ -417,12 +506,20 @@ func (p *flowsPrograms) Close() error {
 		p.OnInetSend,
 		p.OnInetSendpage,
 		p.OnIngress,
+		p.OnMaySend,
 		p.OnPacketSend,
 		p.OnReceive,
 		p.OnSend,
 		p.OnSockops,
 		p.OnState,
 		p.OnTransmit,
+		p.OnUnixDatagramReceive,
+		p.OnUnixPacketReceive,
+		p.OnUnixPacketSend,
+		p.OnUnixReceive,
+		p.OnUnixSend,
+		p.OnUnixSendpage,
+		p.OnUnixSplice,
 		p.SeedListeners,
 		p.SeedPrograms,
 		p.SeedSockets,

@@ -84,6 +84,7 @@ type Flow struct {
 	Attempts    uint64 // of these, not established, or not yet
 	Open        uint64 // connections of TCP that are open now
 	First, Last time.Time
+	SentLast    time.Time     // when payload was sent last, within 10 ms; zero if it never was; of TCP, until its connections were read
 	Began       time.Duration // First since boot, which setting the clock does not change
 	Zone        uint32        // of the longest prefix that holds Remote; 0 where none does
 	Own         bool          // stays on this machine: it goes through the loopback interface
@@ -110,8 +111,10 @@ type Program struct {
 	NetNS, MntNS uint64
 	PIDNS        uint64
 	UserNS       uint64
-	Name         string // the kernel's short one
-	Arguments    []byte // as in /proc/PID/cmdline, the first 256 bytes; nil for what ran before the capture
+	Name         string    // the kernel's short one
+	Arguments    []byte    // as in /proc/PID/cmdline, the first 256 bytes; nil for what ran before the capture
+	Channels     []Channel // among the first 64 descriptors, in their order; at most 8
+	MoreChannels int       // descriptors of further ones
 }
 
 // Kinds of [Frames].
@@ -185,8 +188,16 @@ type Reading struct {
 	Deaf     string // what the capture did not see of a flow that this process made for it to see; "" nothing
 }
 
-// Event is a flow that began towards an address that no zone holds.
+// Kinds of [Event].
+const (
+	EventFlow = 1 // a flow began
+	EventLeak = 3 // the first byte that a holder sends on a flow since it holds something more
+)
+
+// Event is of a flow with an address that no zone holds.
 type Event struct {
+	Kind      uint8
+	Stores    uint64        // of EventLeak: a bit for each that was not told of yet
 	At        time.Duration // since boot
 	Owner     Execution
 	NetNS     uint64
