@@ -116,9 +116,13 @@ func (k *Kernel) start(spec *ebpf.CollectionSpec, dir string) (err error) {
 	if err != nil {
 		return err
 	}
+	k.misses = missesOf(spec)
 	keep := k.maps[flowsMapPrograms].MaxEntries() / 4
 	if err := k.maps[flowsMapSettings].Put(settingKeep, keep); err != nil {
 		return fmt.Errorf("bound ended executions: %w", err)
+	}
+	if err := k.setTick(); err != nil {
+		return err
 	}
 	if k.ring, err = ringbuf.NewReader(k.maps[flowsMapEvents]); err != nil {
 		return fmt.Errorf("open ring: %w", err)

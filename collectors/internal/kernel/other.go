@@ -40,6 +40,12 @@ func (*Kernel) Counts() (Counts, error) { return Counts{}, errors.ErrUnsupported
 // SetZones is never called.
 func (*Kernel) SetZones(map[netip.Prefix]uint32) error { return errors.ErrUnsupported }
 
+// SetServices is never called.
+func (*Kernel) SetServices([]ServiceSocket) error { return errors.ErrUnsupported }
+
+// Exempt is never called.
+func (*Kernel) Exempt(Execution, bool) error { return errors.ErrUnsupported }
+
 // MemoryBytes is never called.
 func (*Kernel) MemoryBytes() (uint64, error) { return 0, errors.ErrUnsupported }
 

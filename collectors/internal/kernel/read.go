@@ -365,6 +365,9 @@ func flowOf(k *flowsFlowKey, r *flowsFlowRow, booted time.Time) Flow {
 		Began: time.Duration(r.First),
 		Zone:  r.Zone, Own: r.Own != 0,
 	}
+	if r.SentLast != 0 {
+		f.SentLast = booted.Add(time.Duration(r.SentLast))
+	}
 	local, remote := uint16(0), k.Port
 	if k.Direction == In {
 		local, remote = k.Port, 0

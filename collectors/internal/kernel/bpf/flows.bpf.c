@@ -15,9 +15,6 @@
 #include <bpf/bpf_tracing.h>
 #include "kernel.h"
 #include "who.h"
-#include "custody.h"
-#include "programs.h"
-
 #define AF_UNIX 1
 #define AF_INET 2
 #define AF_INET6 10
@@ -40,6 +37,8 @@
 #define LOOPBACK 1 /* the index of the loopback interface in every namespace */
 #define TRIES 8
 
+#include "programs.h"
+
 enum { OUT = 1, IN = 2 };
 
 #define OWN 255 /* in the place of a zone: it stays on the machine */
@@ -60,7 +59,7 @@ struct holder {
 	__u32 own; /* its packets do not leave the machine */
 	__u32 folded; /* its row is one of the folded */
 	__u32 older; /* than the capture */
-	__u32 reserved;
+	__u32 held; /* how often custody had begun when it was looked at */
 };
 
 struct flow_key {
@@ -85,16 +84,24 @@ struct flow_row {
 	__u32 zone;
 	__u32 own; /* through the loopback interface, as all that stays on the machine */
 	__u32 tick; /* of the kernel, when last was noted */
+	__u64 sent_last; /* payload; of TCP, no later than it was settled */
+	__u64 told; /* stores whose leak was told of */
+	__u32 held; /* how often custody had begun when it was looked at; not of TCP */
+	__u32 unused;
 };
 
-enum { EVENT_FLOW = 1, EVENT_HOLD };
+enum { EVENT_FLOW = 1, EVENT_HOLD, EVENT_LEAK };
 
-/* What must not wait for the next reading: something new goes to where no zone is. */
+/*
+ * What must not wait for the next reading: something new goes to where no zone is,
+ * or a holder sends there.
+ */
 struct event {
 	__u32 kind;
 	__u32 zone;
 	__u64 at; /* nanoseconds since boot */
 	struct flow_key key;
+	__u64 stores; /* of a leak: what the sender holds and was not told of yet */
 };
 
 enum { FRAMES = 1, OTHER };
@@ -263,13 +270,15 @@ static __noinline struct flow_row *folded_of(struct flow_key *key, __u32 zone, _
 	return bpf_map_lookup_elem(&folded, &fold);
 }
 
-static __always_inline void tell(const struct flow_key *key, __u32 zone)
+/* Its own frame: the stack is small. */
+static __noinline int tell(const struct flow_key *key, __u32 zone)
 {
 	struct event event = {.kind = EVENT_FLOW, .zone = zone, .at = bpf_ktime_get_boot_ns()};
 
 	event.key = *key;
 	if (bpf_ringbuf_output(&events, &event, sizeof(event), BPF_RB_NO_WAKEUP) < 0)
 		count(LOST_EVENTS, 1);
+	return 0;
 }
 
 /*
@@ -388,6 +397,8 @@ static __always_inline int is_tcp(struct sock *sk)
 			count(LOST_RACES, 1);                                    \
 	} while (0)
 
+#include "leaks.h"
+
 /* Whether something listened on a socket's port before the capture: then it came in. */
 static __always_inline int listened(const struct holder *h)
 {
@@ -426,6 +437,8 @@ static __always_inline void settle(struct sock *sk, struct holder *h, __u64 hold
 	}
 	__sync_fetch_and_add(&row->sent, sent);
 	__sync_fetch_and_add(&row->received, received);
+	if (sent)
+		sent_at(tp, row);
 }
 
 /* Brings a socket to a stage. Stages only rise, so each is entered once. */
@@ -492,6 +505,7 @@ static __always_inline void hand_over(struct sock *sk, struct holder *h, __u64 o
 	h->used = 1;
 	if (__sync_val_compare_and_swap(&h->word, old, owner | STAGE(old)) != old)
 		return; /* ended meanwhile, or taken by another: the next call sees */
+	h->held = 0;
 	if (!is_tcp(sk) || STAGE(old) != ESTABLISHED)
 		return;
 	tcp_key(sk, h, &key, local);
@@ -619,6 +633,8 @@ int BPF_PROG(on_destroy, struct sock *sk)
 
 /* ---- ownership ---- */
 
+#include "passing.h"
+
 static __always_inline void sent_frames(struct sock *sk, __u32 kind, __u64 bytes)
 {
 	struct frame_key key = {.owner = current_execution(), .kind = kind, .netns = sk->__sk_common.skc_net.net->ns.inum};
@@ -647,6 +663,8 @@ static __always_inline void used(struct sock *sk, __u64 sent, __u64 received)
 	case AF_INET6:
 		break;
 	case AF_UNIX:
+		used_unix(sk, sent, received);
+		return;
 	case AF_NETLINK:
 	case AF_KEY:
 	case AF_ALG:
@@ -665,6 +683,8 @@ static __always_inline void used(struct sock *sk, __u64 sent, __u64 received)
 	if (!h->netns)
 		h->netns = sk->__sk_common.skc_net.net->ns.inum;
 	hand_over(sk, h, current_execution(), sent, received);
+	if (sent)
+		sent_by(sk, h);
 }
 
 SEC("tp_btf/sock_send_length")
@@ -945,6 +965,8 @@ static __always_inline void datagram(struct __sk_buff *skb, int out)
 		}
 	}
 	h->direction = key.direction;
+	if (out && p.payload)
+		sent_on(&key, row);
 	__sync_fetch_and_add(out ? &row->sent : &row->received, p.payload);
 }
 
