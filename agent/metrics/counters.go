@@ -91,7 +91,7 @@ func (c *counters) observe(r *agent.Report) {
 func (c *counters) declare(policy *configs.Policy) {
 	for i := range policy.Stores {
 		for _, zone := range zones() {
-			for _, how := range []string{inventory.HowDirect, inventory.HowService} {
+			for _, how := range inventory.Hows() {
 				c.stores[storeLabels{policy.Stores[i].ID, zone, how}] += 0
 			}
 		}
@@ -104,8 +104,8 @@ func strongest(holdings []inventory.Holding) map[string]string {
 		return nil
 	}
 	ways := make(map[string]string, len(holdings))
-	for _, h := range holdings {
-		if ways[h.Store] == "" || h.How == inventory.HowDirect {
+	for _, h := range holdings { // the strongest first
+		if ways[h.Store] == "" {
 			ways[h.Store] = h.How
 		}
 	}

@@ -15,7 +15,7 @@ type families struct {
 	events, eventsLost, eventsUnattributed, gaps               *prometheus.Desc
 	kernelMemory, unattributed                                 *prometheus.Desc
 	flows, flowSent, flowReceived, outsideSent, programOutside *prometheus.Desc
-	storeInfo, storeHolders, storeSent                         *prometheus.Desc
+	storeInfo, storeOpens, storeHolders, storeSent             *prometheus.Desc
 	checkFailing, checkUnknown, checkWaived, findings          *prometheus.Desc
 	components, runningPrograms, freeRatio                     *prometheus.Desc
 	waiverExpiry, transferExpiry, factsTimestamp               *prometheus.Desc
@@ -100,6 +100,7 @@ func (f *families) traffic() {
 	f.storeInfo = f.add("data_store_info",
 		"A declared data store and what it lies on. Always 1; medium_zone is whose machine the medium is in, unknown where it was not found.",
 		"store", "class", "medium", "medium_zone", "encrypted")
+	f.storeOpens = f.add("data_store_opens_total", "Times that a program was seen to open or read a file of the store.", "store")
 	f.storeHolders = f.add("data_store_holders", "Running programs that hold the store's data.", "store")
 	f.storeSent = f.add("data_store_sent_bytes_total",
 		"Payload bytes sent by programs while they held the store's data; how is how they came by it.", "store", "peer_zone", "how")

@@ -176,5 +176,12 @@ func (p *page) custody(f *families, r *agent.Report) {
 			holders[h.Process] = struct{}{}
 		}
 		p.gauge(f.storeHolders, float64(len(holders)), id)
+		opens := uint64(0)
+		for _, o := range r.Snapshot.Opens {
+			if o.Store == id {
+				opens = o.Count
+			}
+		}
+		p.counter(f.storeOpens, opens, id)
 	}
 }

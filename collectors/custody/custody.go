@@ -69,6 +69,14 @@ type Collector struct {
 	marked  map[inventory.Execution]uint64 // holders likewise
 	losses  kernel.Recent
 	rounds  uint64
+	opens   map[string]uint64 // by store
+	times   map[opened]uint64 // of those, by program, in the last reading of the kernel
+}
+
+// opened is a program that opened files of some stores.
+type opened struct {
+	process inventory.Execution
+	stores  uint64
 }
 
 // hold is what one execution holds and how.
@@ -93,6 +101,7 @@ func New(h *host.Host, cfg *configs.Config, k *kernel.Kernel) *Collector {
 		held: make(map[hold]*memory), past: make(map[inventory.Execution]*past), sent: make(map[flowID]uint64),
 		names: make(map[string]*linked), refused: make(map[inventory.Execution]time.Time),
 		exempt: make(map[inventory.Execution]bool), marked: make(map[inventory.Execution]uint64),
+		opens: make(map[string]uint64), times: make(map[opened]uint64),
 	}
 }
 
@@ -115,7 +124,7 @@ type round struct {
 	now   time.Time
 	self  int // process id of this program; 0 it is another machine's tree
 	gaps  []inventory.Gap
-	files *files
+	files *files // nil where the kernel tells
 	alive map[inventory.Execution]*inventory.Process
 	byPID map[int]inventory.Execution // running
 	owner map[inventory.FileID]*inventory.Owner
@@ -160,6 +169,9 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 	before := r.former(rows)
 	facts.Former, facts.Passed, facts.Owners = before.processes, before.holdings, before.owners
 	facts.Gaps = r.gaps
+	for i := range r.cfg.Stores {
+		facts.Opens = append(facts.Opens, inventory.Opens{Store: r.cfg.Stores[i].ID, Count: r.opens[r.cfg.Stores[i].ID]})
+	}
 	return facts, nil
 }
 
@@ -204,6 +216,9 @@ func (r *round) remember(h hold, from inventory.Execution, since time.Time, evid
 	if r.ignores(h) {
 		r.refused[h.process] = r.now
 		return false
+	}
+	if h.how == inventory.HowDirect && r.files != nil {
+		r.opens[h.store]++
 	}
 	r.held[h] = &memory{since: since, from: from, evidence: host.Text(evidence, maxText), before: r.before(h.process, since)}
 	return true

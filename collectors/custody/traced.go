@@ -95,8 +95,16 @@ func (r *round) storesOf(bits uint64) []string {
 
 // tracedRoots takes over what the kernel saw come out of a store.
 func (r *round) tracedRoots(reading *kernel.Reading) {
+	times := make(map[opened]uint64)
 	for i := range reading.Holds {
 		h := &reading.Holds[i]
+		if h.How == kernel.HowDirect {
+			key := opened{inventory.Execution(h.Owner), h.Stores}
+			times[key] = h.Times
+			for _, store := range r.storesOf(h.Stores) {
+				r.opens[store] += h.Times - min(r.times[key], h.Times)
+			}
+		}
 		how, from := wayOf(h.How), inventory.Execution(h.From)
 		if !r.root(how, from) {
 			continue
@@ -105,6 +113,7 @@ func (r *round) tracedRoots(reading *kernel.Reading) {
 			r.remember(hold{store, inventory.Execution(h.Owner), how}, from, h.First, evidence(h))
 		}
 	}
+	r.times = times
 }
 
 // root reports whether data needs no other holder to have come this way. One that is
@@ -273,10 +282,8 @@ func (r *round) tracedCapture(reading *kernel.Reading) inventory.Capture {
 		r.gap("", inventory.CaptureOpens, reason, 0)
 	}
 	var opens uint64
-	for i := range reading.Holds {
-		if reading.Holds[i].How == kernel.HowDirect {
-			opens += reading.Holds[i].Times
-		}
+	for _, n := range r.opens {
+		opens += n
 	}
 	return inventory.Capture{
 		Name: inventory.CaptureOpens, Tier: inventory.TierBPF, Complete: len(missed) == 0,

@@ -45,6 +45,7 @@ type Facts struct {
 	Holdings   []Holding
 	Former     []Process // ended, and listed only since what they held went on to others
 	Passed     []Holding // what those had held
+	Opens      []Opens
 	Places     []Place
 	Captures   []Capture
 	Probe      *Probe
@@ -74,6 +75,7 @@ func (f *Facts) Append(more *Facts) {
 	f.Holdings = append(f.Holdings, more.Holdings...)
 	f.Former = append(f.Former, more.Former...)
 	f.Passed = append(f.Passed, more.Passed...)
+	f.Opens = append(f.Opens, more.Opens...)
 	f.Places = append(f.Places, more.Places...)
 	f.Captures = append(f.Captures, more.Captures...)
 	f.Tables = append(f.Tables, more.Tables...)

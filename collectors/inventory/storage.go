@@ -72,6 +72,13 @@ type DataStore struct {
 	Examined   int         // files and directories whose permissions were read
 }
 
+// Opens is how often programs were seen to open or read a store's files since the
+// agent started.
+type Opens struct {
+	Store string
+	Count uint64
+}
+
 // ZoneKnown reports whether MediumZone says anything: it does not where the
 // medium is missing or could not be found.
 func (s *DataStore) ZoneKnown() bool {
