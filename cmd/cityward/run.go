@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cityward/agent"
+	"cityward/agent/alerts"
 	"cityward/agent/httpd"
 	"cityward/agent/ledger"
 	"cityward/agent/metrics"
@@ -132,6 +133,11 @@ func (p *program) serve(ctx context.Context, load func() (*configs.Config, error
 	history := ledger.New(ledger.Options{Dir: ledger.StateDir(), Limits: cfg.Ledger, Log: log, Now: time.Now})
 	defer history.Close()
 	figures.Registry().MustRegister(history)
+	told := alerts.New(alerts.Options{
+		Config: cfg.Alerts, Encode: report.Finding, Kept: history.Kept(), Keep: history.Keep, Head: headOf(history), Log: log, Now: time.Now,
+	})
+	defer told.Close()
+	figures.Registry().MustRegister(told)
 	last := &latest{}
 	server, err := httpd.New(ctx, httpd.Options{
 		Metrics: cfg.Listen.Metrics, WebConfig: cfg.Listen.WebConfig, Insecure: cfg.Listen.Insecure, Admin: cfg.Listen.Admin,
@@ -141,9 +147,10 @@ func (p *program) serve(ctx context.Context, load func() (*configs.Config, error
 		return usage(err)
 	}
 	last.looker = agent.New(agent.Options{
-		Config: cfg, Load: load, Set: set, Wake: set.Wake(), Checks: checks.All(), Log: log, Now: time.Now,
+		Config: cfg, Load: alsoFor(told, load), Set: set, Wake: set.Wake(), Checks: checks.All(), Log: log, Now: time.Now,
 		Gaps: history.Gaps, Since: history.Since(),
 		Published: func(r *agent.Report) {
+			told.Observe(r) // the first: what is wrong must not wait for a page of metrics
 			figures.Observe(r)
 			history.Observe(r)
 			last.report.Store(r)
