@@ -130,14 +130,10 @@ func (p *program) serve(ctx context.Context, load func() (*configs.Config, error
 	}
 	b := buildInfo()
 	figures := metrics.New(b.version, b.revision, b.goVersion)
-	history := ledger.New(ledger.Options{Dir: ledger.StateDir(), Limits: cfg.Ledger, Log: log, Now: time.Now})
+	history, told := remember(cfg, log)
 	defer history.Close()
-	figures.Registry().MustRegister(history)
-	told := alerts.New(alerts.Options{
-		Config: cfg.Alerts, Encode: report.Finding, Kept: history.Kept(), Keep: history.Keep, Head: headOf(history), Log: log, Now: time.Now,
-	})
 	defer told.Close()
-	figures.Registry().MustRegister(told)
+	figures.Registry().MustRegister(history, told)
 	last := &latest{}
 	server, err := httpd.New(ctx, httpd.Options{
 		Metrics: cfg.Listen.Metrics, WebConfig: cfg.Listen.WebConfig, Insecure: cfg.Listen.Insecure, Admin: cfg.Listen.Admin,
@@ -168,6 +164,14 @@ func (p *program) serve(ctx context.Context, load func() (*configs.Config, error
 		log.Info("capture goes on without the daemon; cityward service unpin ends it", "pins", cfg.Capture.Pins)
 	}
 	return err
+}
+
+// remember opens the ledger, and begins to tell what an earlier run left to tell.
+func remember(cfg *configs.Config, log *slog.Logger) (*ledger.Ledger, *alerts.Room) {
+	history := ledger.New(ledger.Options{Dir: ledger.StateDir(), Limits: cfg.Ledger, Log: log, Now: time.Now})
+	return history, alerts.New(alerts.Options{
+		Config: cfg.Alerts, Encode: report.Finding, Kept: history.Kept(), Keep: history.Keep, Head: headOf(history), Log: log, Now: time.Now,
+	})
 }
 
 // together runs the rounds and the listeners; the end of either ends both.
