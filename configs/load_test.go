@@ -188,8 +188,8 @@ func TestParseFull(t *testing.T) {
 				{Name: "far", Kind: Webhook, URL: "http://hooks.city.example", Insecure: true},
 			},
 		},
-		Log:     Log{Level: "debug", Format: "json"},
-		Source:  "test.toml",
+		Log:    Log{Level: "debug", Format: "json"},
+		Source: "test.toml",
 	}
 	if !reflect.DeepEqual(*cfg, want) {
 		t.Errorf("got  %+v\nwant %+v", *cfg, want)
