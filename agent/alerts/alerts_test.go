@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -314,7 +315,7 @@ func TestSlowReceiver(t *testing.T) {
 	room, _ := open(t, settings(late, webhook(listen(t, quick))), nil)
 	for i := range 20 {
 		began := time.Now()
-		room.Observe(reported(fails("NET-001", fmt.Sprint(i), finding.Critical)))
+		room.Observe(reported(fails("NET-001", strconv.Itoa(i), finding.Critical)))
 		if took := time.Since(began); took > time.Second {
 			t.Errorf("a round waits for %v", took)
 		}
@@ -376,7 +377,7 @@ func TestRateLimit(t *testing.T) {
 	room, _ := open(t, c, nil)
 	var findings []finding.Finding
 	for i := range burst + 3 {
-		findings = append(findings, fails("NET-002", fmt.Sprint(i), finding.High))
+		findings = append(findings, fails("NET-002", strconv.Itoa(i), finding.High))
 	}
 	began := time.Now()
 	room.Observe(reported(findings...))
@@ -404,7 +405,7 @@ func TestRefused(t *testing.T) {
 	room, log := open(t, settings(webhook(listen(t, e))), nil)
 	findings := []finding.Finding{fails("NET-002", "poison", finding.High)}
 	for i := range 20 {
-		findings = append(findings, fails("NET-002", fmt.Sprint(i), finding.High))
+		findings = append(findings, fails("NET-002", strconv.Itoa(i), finding.High))
 	}
 	room.Observe(reported(findings...))
 	for n := 0; n < 20; {

@@ -3,10 +3,10 @@ package alerts
 import (
 	"encoding/json"
 	"flag"
-	"fmt"
 	"log/slog"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -167,7 +167,7 @@ func TestTooMany(t *testing.T) {
 	room, log := open(t, settings(webhook("http://127.0.0.1:1")), nil)
 	var findings []finding.Finding
 	for i := range maxOpen + 5 {
-		f := fails("NET-002", fmt.Sprint(i), finding.High)
+		f := fails("NET-002", strconv.Itoa(i), finding.High)
 		f.Since = time.Unix(int64(i), 0)
 		findings = append(findings, f)
 	}
@@ -192,7 +192,7 @@ func TestDropped(t *testing.T) {
 	a := &alert{instance: "db1", starts: now, finding: json.RawMessage(`{"check":"A","severity":"high"}`)}
 	open := make(map[string]*alert)
 	for i := range maxOpen {
-		open[fmt.Sprint(i)] = a
+		open[strconv.Itoa(i)] = a
 	}
 	l.observe(open, now)
 	if n := l.observe(nil, now.Add(time.Second)); n != 0 {
@@ -276,7 +276,7 @@ func FuzzRetryAfter(f *testing.F) {
 func BenchmarkObserve(b *testing.B) {
 	var findings []finding.Finding
 	for i := range 10_000 {
-		findings = append(findings, fails("NET-002", fmt.Sprint(i), finding.High))
+		findings = append(findings, fails("NET-002", strconv.Itoa(i), finding.High))
 	}
 	r := reported(findings...)
 	o := Options{
@@ -317,7 +317,7 @@ func BenchmarkDeliver(b *testing.B) {
 	c := settings(webhook(listen(b, e)))
 	var findings []finding.Finding
 	for i := range 10_000 {
-		findings = append(findings, fails("NET-002", fmt.Sprint(i), finding.High))
+		findings = append(findings, fails("NET-002", strconv.Itoa(i), finding.High))
 	}
 	r := reported(findings...)
 	for b.Loop() {

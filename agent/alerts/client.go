@@ -68,7 +68,7 @@ func (c *client) dialTLS(ctx context.Context, dialer *net.Dialer, network, addre
 	if err != nil {
 		return nil, err
 	}
-	plain, err := dialer.DialContext(ctx, network, address) //nolint:forbidigo // the receiver that the operator configured
+	plain, err := dialer.DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
