@@ -29,6 +29,7 @@ type Config struct {
 	Capture Capture
 	Geo     Geo
 	Ledger  Ledger
+	Alerts  Alerts
 	Log     Log
 
 	Source string // the file it was read from; "" the embedded default

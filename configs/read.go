@@ -15,6 +15,7 @@ func (c *Config) read(t *table) {
 	c.Capture.read(t.section("capture"))
 	c.Geo.read(t.section("geo"))
 	c.Ledger.read(t.section("ledger"))
+	c.Alerts.read(t.section("alerts"))
 	c.Log.read(t.section("log"))
 	c.Software.read(t.section("software"))
 	c.Stores = readStores(t.rows("data_store"))

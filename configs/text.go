@@ -39,6 +39,7 @@ func (c *Config) Text() []byte {
 	w.head("[ledger]")
 	w.plain("days", strconv.Itoa(c.Ledger.Days))
 	w.text("max_size", formatSize(c.Ledger.MaxSize))
+	w.alerts(&c.Alerts)
 	w.head("[log]")
 	w.text("level", c.Log.Level)
 	w.text("format", c.Log.Format)
@@ -102,6 +103,33 @@ func (w *writer) custody(c *Custody) {
 		w.some("stores", quoted(i.Stores))
 		w.text("reason", i.Reason)
 	}
+}
+
+func (w *writer) alerts(a *Alerts) {
+	w.head("[alerts]")
+	w.text("severity", a.Severity)
+	w.text("group_wait", formatDuration(a.GroupWait))
+	w.text("repeat", formatDuration(a.Repeat))
+	w.text("hold", formatDuration(a.Hold))
+	w.text("keep", formatDuration(a.Keep))
+	w.plain("batch", strconv.Itoa(a.Batch))
+	w.plain("rate", strconv.Itoa(a.Rate))
+	for i := range a.Receivers {
+		w.receiver(&a.Receivers[i])
+	}
+}
+
+func (w *writer) receiver(r *Receiver) {
+	w.head("[[alerts.receiver]]")
+	w.text("name", r.Name)
+	w.text("kind", r.Kind)
+	w.text("url", r.URL)
+	for _, file := range r.keys() {
+		if *file.value != "" {
+			w.text(file.key, *file.value)
+		}
+	}
+	w.plain("insecure", strconv.FormatBool(r.Insecure))
 }
 
 func (w *writer) store(s DataStore) {

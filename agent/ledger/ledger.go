@@ -83,14 +83,17 @@ type Ledger struct {
 	trouble string    // why nothing can be written; "" it can
 	aside   []string  // broken ledgers
 	lives   lives
+	kept    kept
 
 	bytes  atomic.Int64
 	failed atomic.Uint64
 	last   atomic.Uint64 // row
+	head   atomic.Pointer[Head]
 
-	wake chan struct{}
-	stop context.CancelFunc
-	done chan struct{}
+	wake   chan struct{}
+	urgent chan struct{} // cuts the pause between two transactions short
+	stop   context.CancelFunc
+	done   chan struct{}
 
 	// For the writer alone.
 	store  *store
@@ -122,7 +125,8 @@ func New(o Options) *Ledger { return start(o, pauseAfter) }
 func start(o Options, pause time.Duration) *Ledger {
 	ctx, stop := context.WithCancel(context.Background())
 	l := &Ledger{
-		Options: o, pause: pause, lives: newLives(), wake: make(chan struct{}, 1), stop: stop, done: make(chan struct{}),
+		Options: o, pause: pause, lives: newLives(), kept: newKept(),
+		wake: make(chan struct{}, 1), urgent: make(chan struct{}, 1), stop: stop, done: make(chan struct{}),
 	}
 	l.hours.empty()
 	l.add(l.Now(), KindStart, struct{}{})
@@ -214,13 +218,15 @@ func (l *Ledger) write(ctx context.Context) {
 			return
 		case <-l.wake:
 		}
+		urgent := l.urgent
 		if l.attempt() {
 			pause = l.pause
 		} else {
-			pause = min(2*pause, pauseFailed)
+			pause, urgent = min(2*pause, pauseFailed), nil
 		}
 		select {
 		case <-ctx.Done():
+		case <-urgent:
 		case <-time.After(pause):
 		}
 	}
@@ -240,6 +246,7 @@ func (l *Ledger) attempt() bool {
 	if err == nil {
 		l.bytes.Store(l.store.size())
 		l.last.Store(l.store.seq)
+		l.head.Store(l.store.head)
 		l.say("")
 		return true
 	}
@@ -309,7 +316,7 @@ func (l *Ledger) open(ctx context.Context) error {
 		l.lives.again(l.seen, l.add)
 	}
 	l.hours.touch()
-	l.reset = true
+	l.reset, l.kept.reset = true, true
 	return nil
 }
 
@@ -330,6 +337,10 @@ func (l *Ledger) takeOver(ctx context.Context, s *store) error {
 	if err := lives.load(ctx, s.db, left); err != nil {
 		return err
 	}
+	rest, err := readKept(ctx, s.db)
+	if err != nil {
+		return err
+	}
 	rows := make([]*entry, 0, len(s.left))
 	for _, body := range s.left {
 		rows = append(rows, &entry{time: left, kind: KindFlow, body: body})
@@ -340,5 +351,6 @@ func (l *Ledger) takeOver(ctx context.Context, s *store) error {
 		l.lives = lives
 	}
 	l.queue = append(rows, l.queue...)
+	l.kept.takeOver(rest)
 	return nil
 }

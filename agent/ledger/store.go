@@ -48,6 +48,7 @@ type store struct {
 	hash digest
 	open digest   // of the hours that are not over
 	left [][]byte // hours that an earlier run left open
+	head *Head
 }
 
 // address gives the data source name of a file and its settings.
@@ -105,9 +106,12 @@ func (s *store) prepare(ctx context.Context) error {
 	}
 	if tables == 0 {
 		return s.within(ctx, func(tx *sql.Tx) error {
-			_, err := tx.ExecContext(ctx, schema)
+			_, err := tx.ExecContext(ctx, schema+keptSchema)
 			return err
 		})
+	}
+	if _, err := s.db.ExecContext(ctx, keptSchema); err != nil { // older versions kept nothing
+		return err
 	}
 	head, err := readSeal(ctx, s.db, sealHead)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -139,6 +143,7 @@ func (s *store) prepare(ctx context.Context) error {
 		return fmt.Errorf("%w: the hour that was not full is not the one that the head signs", errBroken)
 	}
 	s.seq, s.hash, s.open = head.seq, head.hash, head.open
+	s.head = head.shown()
 	return nil
 }
 
@@ -179,6 +184,7 @@ type batch struct {
 	rows  []*entry
 	hours *openHours // nil: those on the disk stay as they are
 	cut   uint64     // rows through this one go; 0 none
+	kept  *keptRows  // nil: they stay as they are
 }
 
 // openHours are hours that are not over.
@@ -191,12 +197,16 @@ type openHours struct {
 // commit appends a batch and signs the new head.
 func (s *store) commit(ctx context.Context, b *batch) error {
 	seq, hash, sum := s.seq, s.hash, s.open
+	var head seal
 	err := s.within(ctx, func(tx *sql.Tx) error {
 		if b.hours != nil {
 			if err := b.hours.write(ctx, tx); err != nil {
 				return err
 			}
 			sum = b.hours.sum
+		}
+		if err := b.kept.write(ctx, tx); err != nil {
+			return err
 		}
 		insert, err := tx.PrepareContext(ctx, "INSERT INTO log VALUES (?, ?, ?, ?, ?)")
 		if err != nil {
@@ -216,7 +226,7 @@ func (s *store) commit(ctx context.Context, b *batch) error {
 				return err
 			}
 		}
-		head := seal{what: sealHead, seq: seq, hash: hash, open: sum, time: b.at.UnixMilli()}
+		head = seal{what: sealHead, seq: seq, hash: hash, open: sum, time: b.at.UnixMilli()}
 		return s.sign(ctx, tx, &head)
 	})
 	if err == nil && b.cut > 0 {
@@ -230,7 +240,7 @@ func (s *store) commit(ctx context.Context, b *batch) error {
 			e.written(s.seq + uint64(i) + 1)
 		}
 	}
-	s.seq, s.hash, s.open = seq, hash, sum
+	s.seq, s.hash, s.open, s.head = seq, hash, sum, head.shown()
 	return nil
 }
 

@@ -23,6 +23,7 @@ func (l *Ledger) flush(ctx context.Context) (more bool, err error) {
 	b.hours.changed, b.hours.sum = l.hours.take()
 	clear(l.queue[:n])
 	l.queue, l.reset, l.lost = l.queue[n:], false, 0
+	b.kept = l.kept.take()
 	more = len(l.queue) > 0
 	l.mu.Unlock()
 
@@ -32,6 +33,7 @@ func (l *Ledger) flush(ctx context.Context) (more bool, err error) {
 		l.queue = append(rows, l.queue...)
 		l.reset, l.lost = true, l.lost+lost
 		l.hours.touch()
+		l.kept.again(b.kept)
 		l.trim()
 		return false, err
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"log/slog"
 	"math/big"
 	"os"
 	"os/exec"
@@ -16,8 +17,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/exporter-toolkit/web"
 	"go.yaml.in/yaml/v3"
+
+	"cityward/agent/alerts"
+	"cityward/configs"
 )
 
 // shipped is where the rules and examples for users are.
@@ -31,7 +36,7 @@ type alert struct {
 	Annotations map[string]string `yaml:"annotations"`
 }
 
-func alerts(t *testing.T) []alert {
+func shippedAlerts(t *testing.T) []alert {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(shipped, "cityward.rules.yml"))
 	if err != nil {
@@ -57,7 +62,13 @@ func alerts(t *testing.T) []alert {
 
 // A rule on a metric that nobody exports never fires, and nobody notices.
 func TestEveryMetricOfARuleIsExported(t *testing.T) {
-	families, err := ours(t, observed(full())).Gather()
+	room := alerts.New(alerts.Options{
+		Config: configs.Alerts{Receivers: []configs.Receiver{{Name: "r", Kind: configs.Webhook}}}, Log: slog.New(slog.DiscardHandler), Now: time.Now,
+	})
+	t.Cleanup(room.Close)
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(observed(full()), room)
+	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +83,7 @@ func TestEveryMetricOfARuleIsExported(t *testing.T) {
 	}
 	selector := regexp.MustCompile(`(cityward_\w+)(?:\{([^}]*)\})?`)
 	matcher := regexp.MustCompile(`(\w+)\s*(?:=~|!~|!=|=)`)
-	for _, rule := range alerts(t) {
+	for _, rule := range shippedAlerts(t) {
 		for _, found := range selector.FindAllStringSubmatch(rule.Expr, -1) {
 			known, exported := labels[found[1]]
 			if !exported {
@@ -90,7 +101,7 @@ func TestEveryMetricOfARuleIsExported(t *testing.T) {
 
 func TestEveryAlertSaysWhatToDo(t *testing.T) {
 	severities := []string{"critical", "high", "warning", "info"}
-	for _, rule := range alerts(t) {
+	for _, rule := range shippedAlerts(t) {
 		// CheckFailing takes the severity of the check.
 		if s, set := rule.Labels["severity"]; set && !slices.Contains(severities, s) || !set && !strings.Contains(rule.Expr, "severity") {
 			t.Errorf("%s has the severity %q", rule.Alert, s)
@@ -122,7 +133,7 @@ func TestEveryAlertIsTested(t *testing.T) {
 		t.Fatal(err)
 	}
 	name := regexp.MustCompile(`alertname=~?"([^"]+)"`)
-	for _, rule := range alerts(t) {
+	for _, rule := range shippedAlerts(t) {
 		var fires, silent bool
 		for _, test := range file.Tests {
 			for _, c := range test.Cases {

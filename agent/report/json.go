@@ -1,10 +1,13 @@
 package report
 
 import (
+	"encoding/json"
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
 
+	"cityward/checks/finding"
 	"cityward/collectors/inventory"
 	"cityward/configs"
 )
@@ -209,13 +212,27 @@ func (d documenter) checks() []jsonCheck {
 
 func (d documenter) findings() []jsonFinding {
 	docs := []jsonFinding{}
-	for _, f := range ShownFindings(d.Findings) {
-		docs = append(docs, jsonFinding{
-			f.Check, f.Title, f.Severity.String(), f.Verdict.String(), f.Disposition, known(f.Subject), known(f.Reason), f.Since.UTC(),
-			f.Facts, known(f.Method), known(f.Confidence), f.Remedy, known(f.Waiver), f.Maps,
-		})
+	shown := ShownFindings(d.Findings)
+	for i := range shown {
+		docs = append(docs, findingOf(&shown[i]))
 	}
 	return docs
+}
+
+func findingOf(f *finding.Finding) jsonFinding {
+	return jsonFinding{
+		f.Check, f.Title, f.Severity.String(), f.Verdict.String(), f.Disposition, known(f.Subject), known(f.Reason), f.Since.UTC(),
+		f.Facts, known(f.Method), known(f.Confidence), f.Remedy, known(f.Waiver), f.Maps,
+	}
+}
+
+// Finding gives one finding in the form that it has in documents, on one line.
+func Finding(f *finding.Finding) ([]byte, error) {
+	data, err := json.Marshal(findingOf(f))
+	if err != nil {
+		return nil, fmt.Errorf("write finding: %w", err)
+	}
+	return data, nil
 }
 
 func (d documenter) gaps() []jsonGap {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -123,6 +124,11 @@ func TestDropsPrivileges(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			state := t.TempDir() // nobody's, too
+			if err := errors.Join(os.Chmod(state, 0o777), os.Chmod(filepath.Dir(state), 0o755)); err != nil {
+				t.Fatal(err)
+			}
+			t.Setenv("STATE_DIRECTORY", state)
 			d := startPrivileged(t, file, test.tier, "", test.change)
 			d.scrapeUntil(t, `cityward_collector_success\{collector="flow"\} 1`)
 			wantCapabilities(t, d.Process.Pid, test.want)

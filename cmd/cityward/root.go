@@ -51,7 +51,7 @@ Prometheus. What it could not see is unknown, counted and shown.`,
 	flags.StringVar(&p.root, "root", "/", "look at the machine whose files lie below `DIR`")
 	root.AddCommand(
 		p.runCommand(), p.scanCommand(), p.inventoryCommand(), p.flowsCommand(), p.checksCommand(), p.configCommand(),
-		p.doctorCommand(), p.ledgerCommand(), p.policyCommand(), p.serviceCommand(), p.versionCommand(),
+		p.doctorCommand(), p.ledgerCommand(), p.alertsCommand(), p.policyCommand(), p.serviceCommand(), p.versionCommand(),
 	)
 	return root
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cityward/agent"
+	"cityward/agent/alerts"
 	"cityward/agent/httpd"
 	"cityward/agent/ledger"
 	"cityward/agent/metrics"
@@ -129,9 +130,10 @@ func (p *program) serve(ctx context.Context, load func() (*configs.Config, error
 	}
 	b := buildInfo()
 	figures := metrics.New(b.version, b.revision, b.goVersion)
-	history := ledger.New(ledger.Options{Dir: ledger.StateDir(), Limits: cfg.Ledger, Log: log, Now: time.Now})
+	history, told := remember(cfg, log)
 	defer history.Close()
-	figures.Registry().MustRegister(history)
+	defer told.Close()
+	figures.Registry().MustRegister(history, told)
 	last := &latest{}
 	server, err := httpd.New(ctx, httpd.Options{
 		Metrics: cfg.Listen.Metrics, WebConfig: cfg.Listen.WebConfig, Insecure: cfg.Listen.Insecure, Admin: cfg.Listen.Admin,
@@ -141,9 +143,10 @@ func (p *program) serve(ctx context.Context, load func() (*configs.Config, error
 		return usage(err)
 	}
 	last.looker = agent.New(agent.Options{
-		Config: cfg, Load: load, Set: set, Wake: set.Wake(), Checks: checks.All(), Log: log, Now: time.Now,
+		Config: cfg, Load: alsoFor(told, load), Set: set, Wake: set.Wake(), Checks: checks.All(), Log: log, Now: time.Now,
 		Gaps: history.Gaps, Since: history.Since(),
 		Published: func(r *agent.Report) {
+			told.Observe(r) // the first: what is wrong must not wait for a page of metrics
 			figures.Observe(r)
 			history.Observe(r)
 			last.report.Store(r)
@@ -161,6 +164,14 @@ func (p *program) serve(ctx context.Context, load func() (*configs.Config, error
 		log.Info("capture goes on without the daemon; cityward service unpin ends it", "pins", cfg.Capture.Pins)
 	}
 	return err
+}
+
+// remember opens the ledger, and begins to tell what an earlier run left to tell.
+func remember(cfg *configs.Config, log *slog.Logger) (*ledger.Ledger, *alerts.Room) {
+	history := ledger.New(ledger.Options{Dir: ledger.StateDir(), Limits: cfg.Ledger, Log: log, Now: time.Now})
+	return history, alerts.New(alerts.Options{
+		Config: cfg.Alerts, Encode: report.Finding, Kept: history.Kept(), Keep: history.Keep, Head: headOf(history), Log: log, Now: time.Now,
+	})
 }
 
 // together runs the rounds and the listeners; the end of either ends both.
