@@ -43,6 +43,7 @@ type Facts struct {
 	Stores     []DataStore
 	Candidates []Candidate
 	Holdings   []Holding
+	Former     []Process // ended, and listed only since what they held went on to others
 	Places     []Place
 	Captures   []Capture
 	Probe      *Probe
@@ -70,6 +71,7 @@ func (f *Facts) Append(more *Facts) {
 	f.Stores = append(f.Stores, more.Stores...)
 	f.Candidates = append(f.Candidates, more.Candidates...)
 	f.Holdings = append(f.Holdings, more.Holdings...)
+	f.Former = append(f.Former, more.Former...)
 	f.Places = append(f.Places, more.Places...)
 	f.Captures = append(f.Captures, more.Captures...)
 	f.Tables = append(f.Tables, more.Tables...)

@@ -14,6 +14,7 @@ type Snapshot struct {
 	Taken time.Time
 
 	processes  map[Execution]int
+	former     map[Execution]int
 	components map[string]int
 	owners     map[ownerKey]string
 	stores     map[string]int
@@ -120,7 +121,7 @@ func (s *Snapshot) sort() {
 		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Engine, b.Engine))
 	})
 	slices.SortStableFunc(s.Holdings, func(a, b Holding) int {
-		return cmp.Or(cmp.Compare(a.Store, b.Store), a.Process.Compare(b.Process), cmp.Compare(a.How, b.How))
+		return cmp.Or(cmp.Compare(a.Store, b.Store), a.Process.Compare(b.Process), cmp.Compare(rank(a.How), rank(b.How)))
 	})
 	slices.SortStableFunc(s.Places, func(a, b Place) int { return a.Address.Compare(b.Address) })
 	slices.SortStableFunc(s.Captures, func(a, b Capture) int { return cmp.Compare(a.Name, b.Name) })
@@ -135,6 +136,10 @@ func (s *Snapshot) index() {
 	s.processes = make(map[Execution]int, len(s.Processes))
 	for i := range s.Processes {
 		s.processes[s.Processes[i].ID] = i
+	}
+	s.former = make(map[Execution]int, len(s.Former))
+	for i := range s.Former {
+		s.former[s.Former[i].ID] = i
 	}
 	s.components = make(map[string]int, len(s.Components))
 	for i := range s.Components {
@@ -168,13 +173,18 @@ func span[T, K any](rows []T, key K, compare func(T, K) int) []T {
 	return rows[from:to:to]
 }
 
-// Process gives the process of an execution.
+// rank is 0 for the strongest way of holding.
+func rank(how string) int { return slices.Index(Hows(), how) }
+
+// Process gives the process of an execution, which may be a former one.
 func (s *Snapshot) Process(id Execution) (*Process, bool) {
-	i, ok := s.processes[id]
-	if !ok {
-		return nil, false
+	if i, ok := s.processes[id]; ok {
+		return &s.Processes[i], true
 	}
-	return &s.Processes[i], true
+	if i, ok := s.former[id]; ok {
+		return &s.Former[i], true
+	}
+	return nil, false
 }
 
 // Executable gives the path of what an execution runs, as policies name

@@ -46,9 +46,15 @@ type Kernel struct {
 	late     []Flow                  // counted in the moment a row was dropped
 	rows     int                     // room for those of the next reading
 	reads    int
-	netns    uint32   // of this process
-	folded   uint64   // flows, at the last reading
-	last     *Reading // that nobody has taken
+	netns    uint32          // of this process
+	folded   uint64          // flows, at the last reading
+	last     *Reading        // that nobody has taken
+	latest   *Reading        // the same without its flows, which are many
+	numbers  map[string]uint // of stores
+
+	stores     map[flowsRootKey]uint64 // as set last; nil not yet
+	introduced bool                    // the programs know which process this is
+	underived  uint64                  // files of a store's data that were let go of
 }
 
 // Open starts a capture, or takes over the one that is pinned. The error is
@@ -122,6 +128,9 @@ func (k *Kernel) start(spec *ebpf.CollectionSpec, dir string) (err error) {
 		return fmt.Errorf("open ring: %w", err)
 	}
 	if k.netns, err = networkNumber(); err != nil {
+		return err
+	}
+	if err := k.introduce(); err != nil {
 		return err
 	}
 	k.ring.SetDeadline(time.Now()) // it is read for what is there, never waited for

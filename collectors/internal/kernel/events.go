@@ -13,10 +13,10 @@ import (
 	"github.com/cilium/ebpf/ringbuf"
 )
 
-// sizeEvent is that of struct event in flows.bpf.c, and eventFlow its first kind.
+// Sizes of struct event in flows.bpf.c and of struct hold_event in custody.h.
 const (
-	sizeEvent = 2*4 + 8 + 8 + 16 + 4 + 2 + 1 + 1 + 8
-	eventFlow = EventFlow
+	sizeEvent = sizeHold + 8
+	sizeHold  = 2*4 + 8 + 8 + 16 + 4 + 2 + 1 + 1
 )
 
 // Events appends what has happened since it was last asked. It does not wait: the
@@ -49,11 +49,25 @@ func told(kind uint32) bool { return kind == EventFlow || kind == EventLeak }
 
 func decodeEvent(b []byte, booted time.Time) (Event, error) {
 	e := binary.NativeEndian
-	if len(b) < sizeEvent || !told(e.Uint32(b)) {
+	kind := uint32(0)
+	if len(b) >= sizeHold {
+		kind = e.Uint32(b)
+	}
+	if kind != EventHold && (!told(kind) || len(b) < sizeEvent) {
 		return Event{}, fmt.Errorf("parse event: not one of %d bytes", len(b))
 	}
+	if kind == EventHold {
+		return Event{
+			Kind: EventHold, How: e.Uint32(b[4:]),
+			At:     time.Duration(e.Uint64(b[8:])),
+			Owner:  executionOf(e.Uint64(b[16:]), booted),
+			Stores: e.Uint64(b[24:]),
+			From:   executionOf(e.Uint64(b[32:]), booted),
+			Inode:  e.Uint64(b[40:]),
+		}, nil
+	}
 	return Event{
-		Kind:      uint8(e.Uint32(b)),
+		Kind:      kind,
 		Stores:    e.Uint64(b[48:]),
 		At:        time.Duration(e.Uint64(b[8:])),
 		Owner:     executionOf(e.Uint64(b[16:]), booted),

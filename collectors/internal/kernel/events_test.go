@@ -121,7 +121,7 @@ func TestMillionDestinations(t *testing.T) {
 // Whatever the ring or the list of sockets holds, decoding it ends well.
 func FuzzDecode(f *testing.F) {
 	event := make([]byte, sizeEvent)
-	binary.NativeEndian.PutUint32(event, eventFlow)
+	binary.NativeEndian.PutUint32(event, EventFlow)
 	f.Add(event, uint16(1))
 	f.Add(make([]byte, 3*sizeHeld), uint16(sizeHeld-1))
 	f.Add(capturedSockets(f), uint16(100))

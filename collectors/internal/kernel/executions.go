@@ -27,6 +27,9 @@ const (
 	imageUnlinked  = 2
 )
 
+// markedFlows is that of who has flows, in programs.h.
+const markedFlows = 1
+
 // executions reads those that run, those that ended since the last reading, and
 // those that ended before and have flows.
 func (k *Kernel) executions(booted time.Time, owners map[uint64]bool) ([]Program, error) {
@@ -64,7 +67,7 @@ func (k *Kernel) executions(booted time.Time, owners map[uint64]bool) ([]Program
 		}
 	}
 	if sweeps {
-		return all, k.sweep(referenced(kept))
+		return all, errors.Join(k.sweep(referenced(kept)), k.sweepDerived())
 	}
 	return all, nil
 }
@@ -72,7 +75,7 @@ func (k *Kernel) executions(booted time.Time, owners map[uint64]bool) ([]Program
 // dropEnded lets go of an execution that was read, unless flows are its own. A
 // flow may have begun since they were read, so one that had any waits a while.
 func (k *Kernel) dropEnded(id uint64, row *flowsProgram, ended time.Time, owners map[uint64]bool) error {
-	if row.Ended == 0 || owners[id] || row.Marked != 0 && time.Since(ended) < 2*crowded {
+	if row.Ended == 0 || owners[id] || row.Marked&markedFlows != 0 && time.Since(ended) < 2*crowded {
 		return nil
 	}
 	if err := k.maps[flowsMapPrograms].Delete(id); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {

@@ -13,6 +13,14 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type flowsDerivedRow struct {
+	_      structs.HostLayout
+	Stores uint64
+	From   uint64
+	First  uint64
+	Last   uint64
+}
+
 type flowsEvent struct {
 	_      structs.HostLayout
 	Kind   uint32
@@ -20,6 +28,13 @@ type flowsEvent struct {
 	At     uint64
 	Key    flowsFlowKey
 	Stores uint64
+}
+
+type flowsFileKey struct {
+	_          structs.HostLayout
+	Inode      uint64
+	Device     uint32
+	Generation uint32
 }
 
 type flowsFlowKey struct {
@@ -88,6 +103,17 @@ type flowsHeld struct {
 	NamedPeer  uint8
 	Local      [16]uint8
 	Name       [108]int8
+}
+
+type flowsHoldEvent struct {
+	_      structs.HostLayout
+	Kind   uint32
+	How    uint32
+	At     uint64
+	Owner  uint64
+	Stores uint64
+	From   uint64
+	Inode  uint64
 }
 
 type flowsHoldKey struct {
@@ -174,6 +200,29 @@ type flowsProgram struct {
 	}
 }
 
+type flowsRecent struct {
+	_      structs.HostLayout
+	Owner  uint64
+	Inode  uint64
+	Tick   uint64
+	Device uint32
+	Unused uint32
+}
+
+type flowsRoot struct {
+	_          structs.HostLayout
+	Stores     uint64
+	Generation uint32
+	Moved      uint32
+}
+
+type flowsRootKey struct {
+	_      structs.HostLayout
+	Inode  uint64
+	Device uint32
+	Unused uint32
+}
+
 type flowsScratch struct {
 	_       structs.HostLayout
 	Program flowsProgram
@@ -213,6 +262,8 @@ type flowsZoneKey struct {
 const (
 	flowsMapCounts                 = "counts"
 	flowsMapCustody                = "custody"
+	flowsMapDerived                = "derived"
+	flowsMapDevices                = "devices"
 	flowsMapEvents                 = "events"
 	flowsMapExempt                 = "exempt"
 	flowsMapFlows                  = "flows"
@@ -224,13 +275,25 @@ const (
 	flowsMapImages                 = "images"
 	flowsMapListening              = "listening"
 	flowsMapPrograms               = "programs"
+	flowsMapRaised                 = "raised"
+	flowsMapReader                 = "reader"
+	flowsMapRecents                = "recents"
 	flowsMapReported               = "reported"
+	flowsMapRoots                  = "roots"
 	flowsMapScratches              = "scratches"
 	flowsMapServices               = "services"
 	flowsMapSettings               = "settings"
 	flowsMapTainted                = "tainted"
 	flowsMapZones                  = "zones"
+	flowsProgListMapped            = "list_mapped"
 	flowsProgListSockets           = "list_sockets"
+	flowsProgOnCacheDirty          = "on_cache_dirty"
+	flowsProgOnCacheFault          = "on_cache_fault"
+	flowsProgOnCacheMap            = "on_cache_map"
+	flowsProgOnCacheRead           = "on_cache_read"
+	flowsProgOnChange              = "on_change"
+	flowsProgOnChangeAgain         = "on_change_again"
+	flowsProgOnChangeSet           = "on_change_set"
 	flowsProgOnConnect4            = "on_connect4"
 	flowsProgOnConnect6            = "on_connect6"
 	flowsProgOnCreate              = "on_create"
@@ -238,6 +301,11 @@ const (
 	flowsProgOnEgress              = "on_egress"
 	flowsProgOnExec                = "on_exec"
 	flowsProgOnExit                = "on_exit"
+	flowsProgOnExt4Write           = "on_ext4_write"
+	flowsProgOnExt4WriteNow        = "on_ext4_write_now"
+	flowsProgOnFileMap             = "on_file_map"
+	flowsProgOnFileOpen            = "on_file_open"
+	flowsProgOnFileUse             = "on_file_use"
 	flowsProgOnFork                = "on_fork"
 	flowsProgOnInet6Receive        = "on_inet6_receive"
 	flowsProgOnInet6Send           = "on_inet6_send"
@@ -245,9 +313,12 @@ const (
 	flowsProgOnInetSend            = "on_inet_send"
 	flowsProgOnInetSendpage        = "on_inet_sendpage"
 	flowsProgOnIngress             = "on_ingress"
+	flowsProgOnLink                = "on_link"
 	flowsProgOnMaySend             = "on_may_send"
 	flowsProgOnPacketSend          = "on_packet_send"
+	flowsProgOnRawIo               = "on_raw_io"
 	flowsProgOnReceive             = "on_receive"
+	flowsProgOnRename              = "on_rename"
 	flowsProgOnSend                = "on_send"
 	flowsProgOnSockops             = "on_sockops"
 	flowsProgOnState               = "on_state"
@@ -259,12 +330,14 @@ const (
 	flowsProgOnUnixSend            = "on_unix_send"
 	flowsProgOnUnixSendpage        = "on_unix_sendpage"
 	flowsProgOnUnixSplice          = "on_unix_splice"
+	flowsProgRaiseMarks            = "raise_marks"
 	flowsProgSeedListeners         = "seed_listeners"
 	flowsProgSeedPrograms          = "seed_programs"
 	flowsProgSeedSockets           = "seed_sockets"
 	flowsProgSettleLive            = "settle_live"
 	flowsVarShapeOfEvent           = "shape_of_event"
 	flowsVarShapeOfHeld            = "shape_of_held"
+	flowsVarShapeOfHoldEvent       = "shape_of_hold_event"
 )
 
 // loadFlows returns the embedded CollectionSpec for flows.
@@ -309,7 +382,15 @@ type flowsSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type flowsProgramSpecs struct {
+	ListMapped            *ebpf.ProgramSpec `ebpf:"list_mapped"`
 	ListSockets           *ebpf.ProgramSpec `ebpf:"list_sockets"`
+	OnCacheDirty          *ebpf.ProgramSpec `ebpf:"on_cache_dirty"`
+	OnCacheFault          *ebpf.ProgramSpec `ebpf:"on_cache_fault"`
+	OnCacheMap            *ebpf.ProgramSpec `ebpf:"on_cache_map"`
+	OnCacheRead           *ebpf.ProgramSpec `ebpf:"on_cache_read"`
+	OnChange              *ebpf.ProgramSpec `ebpf:"on_change"`
+	OnChangeAgain         *ebpf.ProgramSpec `ebpf:"on_change_again"`
+	OnChangeSet           *ebpf.ProgramSpec `ebpf:"on_change_set"`
 	OnConnect4            *ebpf.ProgramSpec `ebpf:"on_connect4"`
 	OnConnect6            *ebpf.ProgramSpec `ebpf:"on_connect6"`
 	OnCreate              *ebpf.ProgramSpec `ebpf:"on_create"`
@@ -317,6 +398,11 @@ type flowsProgramSpecs struct {
 	OnEgress              *ebpf.ProgramSpec `ebpf:"on_egress"`
 	OnExec                *ebpf.ProgramSpec `ebpf:"on_exec"`
 	OnExit                *ebpf.ProgramSpec `ebpf:"on_exit"`
+	OnExt4Write           *ebpf.ProgramSpec `ebpf:"on_ext4_write"`
+	OnExt4WriteNow        *ebpf.ProgramSpec `ebpf:"on_ext4_write_now"`
+	OnFileMap             *ebpf.ProgramSpec `ebpf:"on_file_map"`
+	OnFileOpen            *ebpf.ProgramSpec `ebpf:"on_file_open"`
+	OnFileUse             *ebpf.ProgramSpec `ebpf:"on_file_use"`
 	OnFork                *ebpf.ProgramSpec `ebpf:"on_fork"`
 	OnInet6Receive        *ebpf.ProgramSpec `ebpf:"on_inet6_receive"`
 	OnInet6Send           *ebpf.ProgramSpec `ebpf:"on_inet6_send"`
@@ -324,9 +410,12 @@ type flowsProgramSpecs struct {
 	OnInetSend            *ebpf.ProgramSpec `ebpf:"on_inet_send"`
 	OnInetSendpage        *ebpf.ProgramSpec `ebpf:"on_inet_sendpage"`
 	OnIngress             *ebpf.ProgramSpec `ebpf:"on_ingress"`
+	OnLink                *ebpf.ProgramSpec `ebpf:"on_link"`
 	OnMaySend             *ebpf.ProgramSpec `ebpf:"on_may_send"`
 	OnPacketSend          *ebpf.ProgramSpec `ebpf:"on_packet_send"`
+	OnRawIo               *ebpf.ProgramSpec `ebpf:"on_raw_io"`
 	OnReceive             *ebpf.ProgramSpec `ebpf:"on_receive"`
+	OnRename              *ebpf.ProgramSpec `ebpf:"on_rename"`
 	OnSend                *ebpf.ProgramSpec `ebpf:"on_send"`
 	OnSockops             *ebpf.ProgramSpec `ebpf:"on_sockops"`
 	OnState               *ebpf.ProgramSpec `ebpf:"on_state"`
@@ -338,6 +427,7 @@ type flowsProgramSpecs struct {
 	OnUnixSend            *ebpf.ProgramSpec `ebpf:"on_unix_send"`
 	OnUnixSendpage        *ebpf.ProgramSpec `ebpf:"on_unix_sendpage"`
 	OnUnixSplice          *ebpf.ProgramSpec `ebpf:"on_unix_splice"`
+	RaiseMarks            *ebpf.ProgramSpec `ebpf:"raise_marks"`
 	SeedListeners         *ebpf.ProgramSpec `ebpf:"seed_listeners"`
 	SeedPrograms          *ebpf.ProgramSpec `ebpf:"seed_programs"`
 	SeedSockets           *ebpf.ProgramSpec `ebpf:"seed_sockets"`
@@ -350,6 +440,8 @@ type flowsProgramSpecs struct {
 type flowsMapSpecs struct {
 	Counts    *ebpf.MapSpec `ebpf:"counts"`
 	Custody   *ebpf.MapSpec `ebpf:"custody"`
+	Derived   *ebpf.MapSpec `ebpf:"derived"`
+	Devices   *ebpf.MapSpec `ebpf:"devices"`
 	Events    *ebpf.MapSpec `ebpf:"events"`
 	Exempt    *ebpf.MapSpec `ebpf:"exempt"`
 	Flows     *ebpf.MapSpec `ebpf:"flows"`
@@ -361,7 +453,11 @@ type flowsMapSpecs struct {
 	Images    *ebpf.MapSpec `ebpf:"images"`
 	Listening *ebpf.MapSpec `ebpf:"listening"`
 	Programs  *ebpf.MapSpec `ebpf:"programs"`
+	Raised    *ebpf.MapSpec `ebpf:"raised"`
+	Reader    *ebpf.MapSpec `ebpf:"reader"`
+	Recents   *ebpf.MapSpec `ebpf:"recents"`
 	Reported  *ebpf.MapSpec `ebpf:"reported"`
+	Roots     *ebpf.MapSpec `ebpf:"roots"`
 	Scratches *ebpf.MapSpec `ebpf:"scratches"`
 	Services  *ebpf.MapSpec `ebpf:"services"`
 	Settings  *ebpf.MapSpec `ebpf:"settings"`
@@ -373,8 +469,9 @@ type flowsMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type flowsVariableSpecs struct {
-	ShapeOfEvent *ebpf.VariableSpec `ebpf:"shape_of_event"`
-	ShapeOfHeld  *ebpf.VariableSpec `ebpf:"shape_of_held"`
+	ShapeOfEvent     *ebpf.VariableSpec `ebpf:"shape_of_event"`
+	ShapeOfHeld      *ebpf.VariableSpec `ebpf:"shape_of_held"`
+	ShapeOfHoldEvent *ebpf.VariableSpec `ebpf:"shape_of_hold_event"`
 }
 
 // flowsObjects contains all objects after they have been loaded into the kernel.
@@ -399,6 +496,8 @@ func (o *flowsObjects) Close() error {
 type flowsMaps struct {
 	Counts    *ebpf.Map `ebpf:"counts"`
 	Custody   *ebpf.Map `ebpf:"custody"`
+	Derived   *ebpf.Map `ebpf:"derived"`
+	Devices   *ebpf.Map `ebpf:"devices"`
 	Events    *ebpf.Map `ebpf:"events"`
 	Exempt    *ebpf.Map `ebpf:"exempt"`
 	Flows     *ebpf.Map `ebpf:"flows"`
@@ -410,7 +509,11 @@ type flowsMaps struct {
 	Images    *ebpf.Map `ebpf:"images"`
 	Listening *ebpf.Map `ebpf:"listening"`
 	Programs  *ebpf.Map `ebpf:"programs"`
+	Raised    *ebpf.Map `ebpf:"raised"`
+	Reader    *ebpf.Map `ebpf:"reader"`
+	Recents   *ebpf.Map `ebpf:"recents"`
 	Reported  *ebpf.Map `ebpf:"reported"`
+	Roots     *ebpf.Map `ebpf:"roots"`
 	Scratches *ebpf.Map `ebpf:"scratches"`
 	Services  *ebpf.Map `ebpf:"services"`
 	Settings  *ebpf.Map `ebpf:"settings"`
@@ -422,6 +525,8 @@ func (m *flowsMaps) Close() error {
 	return _FlowsClose(
 		m.Counts,
 		m.Custody,
+		m.Derived,
+		m.Devices,
 		m.Events,
 		m.Exempt,
 		m.Flows,
@@ -433,7 +538,11 @@ func (m *flowsMaps) Close() error {
 		m.Images,
 		m.Listening,
 		m.Programs,
+		m.Raised,
+		m.Reader,
+		m.Recents,
 		m.Reported,
+		m.Roots,
 		m.Scratches,
 		m.Services,
 		m.Settings,
@@ -446,15 +555,24 @@ func (m *flowsMaps) Close() error {
 //
 // It can be passed to loadFlowsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type flowsVariables struct {
-	ShapeOfEvent *ebpf.Variable `ebpf:"shape_of_event"`
-	ShapeOfHeld  *ebpf.Variable `ebpf:"shape_of_held"`
+	ShapeOfEvent     *ebpf.Variable `ebpf:"shape_of_event"`
+	ShapeOfHeld      *ebpf.Variable `ebpf:"shape_of_held"`
+	ShapeOfHoldEvent *ebpf.Variable `ebpf:"shape_of_hold_event"`
 }
 
 // flowsPrograms contains all programs after they have been loaded into the kernel.
 //
 // It can be passed to loadFlowsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type flowsPrograms struct {
+	ListMapped            *ebpf.Program `ebpf:"list_mapped"`
 	ListSockets           *ebpf.Program `ebpf:"list_sockets"`
+	OnCacheDirty          *ebpf.Program `ebpf:"on_cache_dirty"`
+	OnCacheFault          *ebpf.Program `ebpf:"on_cache_fault"`
+	OnCacheMap            *ebpf.Program `ebpf:"on_cache_map"`
+	OnCacheRead           *ebpf.Program `ebpf:"on_cache_read"`
+	OnChange              *ebpf.Program `ebpf:"on_change"`
+	OnChangeAgain         *ebpf.Program `ebpf:"on_change_again"`
+	OnChangeSet           *ebpf.Program `ebpf:"on_change_set"`
 	OnConnect4            *ebpf.Program `ebpf:"on_connect4"`
 	OnConnect6            *ebpf.Program `ebpf:"on_connect6"`
 	OnCreate              *ebpf.Program `ebpf:"on_create"`
@@ -462,6 +580,11 @@ type flowsPrograms struct {
 	OnEgress              *ebpf.Program `ebpf:"on_egress"`
 	OnExec                *ebpf.Program `ebpf:"on_exec"`
 	OnExit                *ebpf.Program `ebpf:"on_exit"`
+	OnExt4Write           *ebpf.Program `ebpf:"on_ext4_write"`
+	OnExt4WriteNow        *ebpf.Program `ebpf:"on_ext4_write_now"`
+	OnFileMap             *ebpf.Program `ebpf:"on_file_map"`
+	OnFileOpen            *ebpf.Program `ebpf:"on_file_open"`
+	OnFileUse             *ebpf.Program `ebpf:"on_file_use"`
 	OnFork                *ebpf.Program `ebpf:"on_fork"`
 	OnInet6Receive        *ebpf.Program `ebpf:"on_inet6_receive"`
 	OnInet6Send           *ebpf.Program `ebpf:"on_inet6_send"`
@@ -469,9 +592,12 @@ type flowsPrograms struct {
 	OnInetSend            *ebpf.Program `ebpf:"on_inet_send"`
 	OnInetSendpage        *ebpf.Program `ebpf:"on_inet_sendpage"`
 	OnIngress             *ebpf.Program `ebpf:"on_ingress"`
+	OnLink                *ebpf.Program `ebpf:"on_link"`
 	OnMaySend             *ebpf.Program `ebpf:"on_may_send"`
 	OnPacketSend          *ebpf.Program `ebpf:"on_packet_send"`
+	OnRawIo               *ebpf.Program `ebpf:"on_raw_io"`
 	OnReceive             *ebpf.Program `ebpf:"on_receive"`
+	OnRename              *ebpf.Program `ebpf:"on_rename"`
 	OnSend                *ebpf.Program `ebpf:"on_send"`
 	OnSockops             *ebpf.Program `ebpf:"on_sockops"`
 	OnState               *ebpf.Program `ebpf:"on_state"`
@@ -483,6 +609,7 @@ type flowsPrograms struct {
 	OnUnixSend            *ebpf.Program `ebpf:"on_unix_send"`
 	OnUnixSendpage        *ebpf.Program `ebpf:"on_unix_sendpage"`
 	OnUnixSplice          *ebpf.Program `ebpf:"on_unix_splice"`
+	RaiseMarks            *ebpf.Program `ebpf:"raise_marks"`
 	SeedListeners         *ebpf.Program `ebpf:"seed_listeners"`
 	SeedPrograms          *ebpf.Program `ebpf:"seed_programs"`
 	SeedSockets           *ebpf.Program `ebpf:"seed_sockets"`
@@ -491,7 +618,15 @@ type flowsPrograms struct {
 
 func (p *flowsPrograms) Close() error {
 	return _FlowsClose(
+		p.ListMapped,
 		p.ListSockets,
+		p.OnCacheDirty,
+		p.OnCacheFault,
+		p.OnCacheMap,
+		p.OnCacheRead,
+		p.OnChange,
+		p.OnChangeAgain,
+		p.OnChangeSet,
 		p.OnConnect4,
 		p.OnConnect6,
 		p.OnCreate,
@@ -499,6 +634,11 @@ func (p *flowsPrograms) Close() error {
 		p.OnEgress,
 		p.OnExec,
 		p.OnExit,
+		p.OnExt4Write,
+		p.OnExt4WriteNow,
+		p.OnFileMap,
+		p.OnFileOpen,
+		p.OnFileUse,
 		p.OnFork,
 		p.OnInet6Receive,
 		p.OnInet6Send,
@@ -506,9 +646,12 @@ func (p *flowsPrograms) Close() error {
 		p.OnInetSend,
 		p.OnInetSendpage,
 		p.OnIngress,
+		p.OnLink,
 		p.OnMaySend,
 		p.OnPacketSend,
+		p.OnRawIo,
 		p.OnReceive,
+		p.OnRename,
 		p.OnSend,
 		p.OnSockops,
 		p.OnState,
@@ -520,6 +663,7 @@ func (p *flowsPrograms) Close() error {
 		p.OnUnixSend,
 		p.OnUnixSendpage,
 		p.OnUnixSplice,
+		p.RaiseMarks,
 		p.SeedListeners,
 		p.SeedPrograms,
 		p.SeedSockets,

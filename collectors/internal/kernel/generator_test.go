@@ -125,6 +125,8 @@ func generate(job []string) error {
 		return errors.Join(err, k.Close())
 	case "nothing":
 		return nil
+	case "files":
+		return files(job[1:])
 	case "inherited": // bytes, on descriptor 3
 		_, err := os.NewFile(3, "inherited").Write(make([]byte, number(1)))
 		return err

@@ -59,8 +59,8 @@ type holdRow struct {
 	Name                      [64]byte
 }
 
-// holdsOf are the rows of a process.
-func holdsOf(t *testing.T, k *Kernel, who Flow) map[holdKey]holdRow {
+// holdRows are the rows of a process.
+func holdRows(t *testing.T, k *Kernel, who Flow) map[holdKey]holdRow {
 	t.Helper()
 	all := make(map[holdKey]holdRow)
 	var key holdKey

@@ -171,6 +171,8 @@ type Counts struct {
 	Begun        uint64 // flows that began; of a protocol other than TCP, rows
 	Unattributed uint64 // bytes that left an interface from no socket of IP: forwarded, AF_PACKET, TUN
 	Reused       uint64 // executions named as one before them, 32 programs ago, that still has flows: they are mixed up
+	Holds        uint64 // that an execution holds something, and there was no room to say so
+	Derived      uint64 // files that carry a store's data, and that there was no room for
 	Skipped      uint64 // runs of a tracepoint that the kernel skipped and nothing stands in for
 }
 
@@ -187,22 +189,32 @@ type Reading struct {
 	Frames   []Frames
 	Programs []Program
 	Sockets  []Socket
+	Holds    []Hold // of executions that are among the programs of this reading, or of one before
 	Counts   Counts
 	Deaf     string // what the capture did not see of a flow that this process made for it to see; "" nothing
 }
 
 // Kinds of [Event].
 const (
-	EventFlow = 1 // a flow began
-	EventLeak = 3 // the first byte that a holder sends on a flow since it holds something more
+	EventFlow = 1 // a flow began towards an address that no zone holds
+	EventLeak = 3 // the first byte that a holder sends on such a flow since it holds something more
+	EventHold = 2 // an execution came to hold a store's data, by how: one event for each [Hold] but those of descendants
 )
 
-// Event is of a flow with an address that no zone holds.
+// Event is what somebody may want to know of before the next reading.
 type Event struct {
-	Kind      uint8
-	Stores    uint64        // of EventLeak: a bit for each that was not told of yet
-	At        time.Duration // since boot
-	Owner     Execution
+	Kind  uint32
+	At    time.Duration // since boot
+	Owner Execution
+
+	Stores uint64 // of a hold or a leak: a bit for each that was not told of yet
+
+	// Of a hold.
+	How   uint32
+	From  Execution
+	Inode uint64
+
+	// Of a flow or a leak.
 	NetNS     uint64
 	Direction uint8
 	Protocol  uint8

@@ -81,7 +81,11 @@ func hookable(function string) bool {
 	if err != nil {
 		return false
 	}
-	return p.Close() == nil
+	l, err := link.AttachTracing(link.TracingOptions{Program: p})
+	if err == nil {
+		err = l.Close()
+	}
+	return errors.Join(err, p.Close()) == nil
 }
 
 // onFunctions are the programs that are hooks on functions of the kernel.
@@ -104,6 +108,21 @@ func drop(spec *ebpf.CollectionSpec, programs ...string) {
 // already are used instead of new ones, and links that exist are moved to the new
 // programs.
 func (k *Kernel) load(spec *ebpf.CollectionSpec, existing map[string]*ebpf.Map) error {
+	if err := chooseFiles(spec, k.types); err != nil {
+		return err
+	}
+	err := k.loadFlows(spec, existing)
+	if err == nil {
+		return nil
+	}
+	drop(spec, ofFiles()...) // flows are more than files
+	if k.loadFlows(spec, existing) != nil {
+		return err
+	}
+	return nil
+}
+
+func (k *Kernel) loadFlows(spec *ebpf.CollectionSpec, existing map[string]*ebpf.Map) error {
 	err := k.attempt(spec, existing)
 	hooks := onFunctions(spec)
 	if err == nil || hooks == nil {
@@ -160,7 +179,7 @@ func unprivileged() string {
 // order is that in which programs are attached: owners before packets, so that
 // the packets find one.
 func order() []string {
-	return []string{
+	all := []string{
 		flowsProgOnFork, flowsProgOnExec, flowsProgOnExit,
 		flowsProgOnState, flowsProgOnDestroy,
 		flowsProgOnSend, flowsProgOnReceive,
@@ -171,8 +190,8 @@ func order() []string {
 		flowsProgOnUnixReceive, flowsProgOnUnixDatagramReceive, flowsProgOnUnixPacketReceive,
 		flowsProgOnCreate, flowsProgOnConnect4, flowsProgOnConnect6,
 		flowsProgOnSockops, flowsProgOnEgress, flowsProgOnIngress, flowsProgOnTransmit,
-		flowsProgSettleLive, flowsProgListSockets,
 	}
+	return append(append(all, ofFiles()...), flowsProgRaiseMarks, flowsProgListMapped, flowsProgSettleLive, flowsProgListSockets)
 }
 
 func (k *Kernel) attach() (err error) {
@@ -200,7 +219,9 @@ func (k *Kernel) attachOne(name string, program *ebpf.Program, group *os.File) (
 	switch name {
 	case flowsProgSettleLive:
 		return link.AttachIter(link.IterOptions{Program: program, Map: k.maps[flowsMapHolders]})
-	case flowsProgListSockets:
+	case flowsProgRaiseMarks:
+		return link.AttachIter(link.IterOptions{Program: program, Map: k.maps[flowsMapRaised]})
+	case flowsProgListSockets, flowsProgListMapped:
 		return link.AttachIter(link.IterOptions{Program: program})
 	}
 	at, grouped := groupHooks()[name]

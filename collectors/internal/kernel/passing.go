@@ -122,11 +122,3 @@ func (k *Kernel) setTick() error {
 	}
 	return nil
 }
-
-// wordOf puts together what executionOf takes apart.
-func wordOf(e Execution) uint64 {
-	return uint64(e.PID)<<42 | e.Start&(1<<ticksKept-1)<<8 | uint64(e.Image&31)<<3
-}
-
-// kernelDevice turns a device number of stat(2) into the kernel's.
-func kernelDevice(dev uint64) uint32 { return unix.Major(dev)<<20 | unix.Minor(dev) }

@@ -50,7 +50,7 @@ func TestServiceSockets(t *testing.T) {
 			before := run(t, nil, "ask %s %s", network, path)
 			inode := served(t, k, path, 1<<5)
 			who := run(t, nil, "ask %s %s", network, path)
-			rows := holdsOf(t, k, who)
+			rows := holdRows(t, k, who)
 			if len(rows) != 1 {
 				t.Fatalf("%d rows: %+v", len(rows), rows)
 			}
@@ -62,7 +62,7 @@ func TestServiceSockets(t *testing.T) {
 					t.Error("it holds nothing")
 				}
 			}
-			if rows := holdsOf(t, k, before); len(rows) != 0 {
+			if rows := holdRows(t, k, before); len(rows) != 0 {
 				t.Errorf("who asked before: %+v", rows)
 			}
 		})
@@ -102,7 +102,7 @@ func TestHeldPassesBySocket(t *testing.T) {
 				t.Skip(k.Misses())
 			}
 			writer, reader := passes(t, k, kind, func(w, _ Flow) { entrust(t, k, running(t, k, w), 1<<7) })
-			rows := holdsOf(t, k, reader)
+			rows := holdRows(t, k, reader)
 			if len(rows) != 1 {
 				t.Fatalf("%d rows: %+v", len(rows), rows)
 			}
@@ -135,7 +135,7 @@ func TestNothingPassesWithoutAHolder(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, reader := passes(t, k, unix.SOCK_STREAM, prepare)
-			if rows := holdsOf(t, k, reader); len(rows) != 0 {
+			if rows := holdRows(t, k, reader); len(rows) != 0 {
 				t.Errorf("%+v", rows)
 			}
 		})
@@ -148,7 +148,7 @@ func TestNothingPassesWithoutAHolder(t *testing.T) {
 			}
 		}
 	})
-	if rows := holdsOf(t, k, reader); len(rows) != 1 {
+	if rows := holdRows(t, k, reader); len(rows) != 1 {
 		t.Errorf("exempt no more: %+v", rows)
 	}
 }

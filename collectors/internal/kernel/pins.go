@@ -201,7 +201,7 @@ func (p *pins) complete(spec *ebpf.CollectionSpec) bool {
 		}
 	}
 	for _, name := range order() {
-		if spec.Programs[name] == nil {
+		if spec.Programs[name] == nil || slices.Contains(ofFiles(), name) { // some of these are not for this kernel
 			continue
 		}
 		if _, err := os.Stat(filepath.Join(p.build, name+"-link")); err != nil {
@@ -239,9 +239,14 @@ func (k *Kernel) adopt(spec *ebpf.CollectionSpec) (err error) {
 			continue
 		}
 		at := filepath.Join(k.pins.build, name)
-		if k.programs[name], err = ebpf.LoadPinnedProgram(at, nil); err != nil {
+		program, err := ebpf.LoadPinnedProgram(at, nil)
+		if errors.Is(err, fs.ErrNotExist) && slices.Contains(ofFiles(), name) {
+			continue
+		}
+		if err != nil {
 			return fmt.Errorf("take over %s: %w", name, err)
 		}
+		k.programs[name] = program
 		if k.links[name], err = link.LoadPinnedLink(at+"-link", nil); err != nil {
 			return fmt.Errorf("take over %s: %w", name, err)
 		}

@@ -44,6 +44,18 @@ func (k *Kernel) Take() (*Reading, error) {
 	return k.Read()
 }
 
+// Latest gives the last reading once more, without its flows; if there was none, it
+// reads.
+func (k *Kernel) Latest() (*Reading, error) {
+	k.mu.Lock()
+	latest := k.latest
+	k.mu.Unlock()
+	if latest == nil {
+		return k.Read()
+	}
+	return latest, nil
+}
+
 // Read reads everything, and a flow of its own to see that it sees. Rows that nothing has used for long are dropped once
 // they were read, and so are executions that ended and have no row.
 func (k *Kernel) Read() (*Reading, error) {
@@ -62,11 +74,18 @@ func (k *Kernel) Read() (*Reading, error) {
 	if r.Frames, err = k.frames(booted, owners); err != nil {
 		return nil, err
 	}
-	// After the flows, whose owners are then all there.
+	if r.Sockets, err = k.sockets(); err != nil { // which looks at open files, too
+		return nil, err
+	}
+	var read []flowsHoldKey
+	if r.Holds, read, err = k.holds(booted); err != nil {
+		return nil, err
+	}
+	// After the flows and holds, whose owners are then all there.
 	if r.Programs, err = k.executions(booted, owners); err != nil {
 		return nil, err
 	}
-	if r.Sockets, err = k.sockets(); err != nil {
+	if err := k.dropHolds(read); err != nil {
 		return nil, err
 	}
 	if r.Counts, err = k.count(); err != nil {
@@ -80,6 +99,7 @@ func (k *Kernel) Read() (*Reading, error) {
 	}
 	k.folded = r.Counts.Folded
 	k.last = &r
+	k.latest = &Reading{Programs: r.Programs, Sockets: r.Sockets, Holds: r.Holds, Counts: r.Counts}
 	return &r, nil
 }
 
@@ -315,6 +335,7 @@ func (k *Kernel) count() (Counts, error) {
 	for i, to := range []*uint64{
 		&c.Rows, &c.Bytes, &c.Orphans, &c.Storage, &c.Races, &c.Headers,
 		&c.Programs, &c.Images, &c.Events, &c.Folded, &c.Executions, &c.Unlisted, &c.Begun, &c.Unattributed, &c.Reused,
+		&c.Holds, &c.Derived,
 	} {
 		var each []uint64
 		if err := k.maps[flowsMapCounts].Lookup(uint32(i), &each); err != nil {
@@ -330,6 +351,7 @@ func (k *Kernel) count() (Counts, error) {
 	}
 	skipped, err := k.skipped(older > 0)
 	c.Skipped = skipped
+	c.Derived += k.underived
 	return c, err
 }
 

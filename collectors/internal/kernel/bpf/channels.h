@@ -10,7 +10,7 @@
 #define DESCRIPTORS 64 /* that are looked at, from the first */
 
 enum { PIPE = 1, UNIX_SOCKET, TERMINAL, MASTER };
-enum { READS = 1, WRITES = 2 }; /* as FMODE_READ and FMODE_WRITE */
+enum { CAN_READ = 1, CAN_WRITE = 2 }; /* as FMODE_READ and FMODE_WRITE */
 
 #define MAJOR(rdev) ((rdev) >> 20)
 #define S_TYPE(mode) ((mode)&0170000)
@@ -66,7 +66,7 @@ static __always_inline int channel_of(struct channel *c, struct file *file)
 	struct inode *inode = BPF_CORE_READ(file, f_inode);
 	__u32 major;
 
-	c->mode = BPF_CORE_READ(file, f_mode) & (READS | WRITES);
+	c->mode = BPF_CORE_READ(file, f_mode) & (CAN_READ | CAN_WRITE);
 	c->unused = 0;
 	c->id = BPF_CORE_READ(inode, i_ino);
 	switch (S_TYPE(BPF_CORE_READ(inode, i_mode))) {

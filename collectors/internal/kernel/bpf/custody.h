@@ -76,3 +76,35 @@ static __always_inline __u64 stores_of(__u64 who)
 
 	return stores ? *stores : 0;
 }
+
+/* The execution that reads all this, and whose own looks are no holds. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} reader SEC(".maps");
+
+/* Of the same size as struct event, which is why they may share a ring. */
+struct hold_event {
+	__u32 kind; /* EVENT_HOLD */
+	__u32 how;
+	__u64 at; /* nanoseconds since boot */
+	__u64 owner;
+	__u64 stores;
+	__u64 from;
+	__u64 inode;
+};
+
+/* What user space found. The reader puts rows, walks them and takes them out. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1024);
+	__type(key, __u64);
+	__type(value, __u64);
+} raised SEC(".maps");
+
+/* A program that has begun is what the one before it was; see inherit_image for the same in one process. */
+static __always_inline void inherit(__u64 from, __u64 who);
+static __always_inline void inherit_image(__u64 who);

@@ -90,7 +90,7 @@ struct flow_row {
 	__u32 unused;
 };
 
-enum { EVENT_FLOW = 1, EVENT_LEAK = 3 };
+enum { EVENT_FLOW = 1, EVENT_HOLD, EVENT_LEAK };
 
 /*
  * What must not wait for the next reading: something new goes to where no zone is,
@@ -1089,8 +1089,10 @@ int settle_live(struct bpf_iter__bpf_sk_storage_map *ctx)
 	settle(sk, h, 0, 0);
 	return 0;
 }
+#include "opens.h"
 #include "sockets.h"
 
 /* Shapes that no map shows to the loader. */
 const struct event *shape_of_event __attribute__((unused));
 const struct held *shape_of_held __attribute__((unused));
+const struct hold_event *shape_of_hold_event __attribute__((unused));

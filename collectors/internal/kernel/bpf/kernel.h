@@ -20,10 +20,20 @@ struct qstr {
 
 struct super_block {
 	unsigned int s_dev;
+	unsigned long s_magic;
+};
+
+struct hlist_node {
+	struct hlist_node *next;
+};
+
+struct hlist_head {
+	struct hlist_node *first;
 };
 
 struct inode {
 	unsigned short i_mode;
+	struct hlist_head i_dentry;
 	unsigned int i_rdev;
 	unsigned int i_generation;
 	unsigned long i_ino;
@@ -39,6 +49,18 @@ struct dentry {
 	struct dentry *d_parent;
 	struct qstr d_name;
 	struct inode *d_inode;
+	union {
+		struct hlist_node d_alias;
+	} d_u;
+};
+
+/* Where the union has no name. */
+struct dentry___flat {
+	struct hlist_node d_alias;
+};
+
+struct address_space {
+	struct inode *host;
 };
 
 struct vfsmount {
@@ -57,9 +79,9 @@ struct path {
 };
 
 struct file {
+	unsigned int f_mode;
 	struct path f_path;
 	struct inode *f_inode;
-	unsigned int f_mode;
 	void *private_data;
 };
 
@@ -86,6 +108,18 @@ struct tty_struct {
 
 struct tty_file_private {
 	struct tty_struct *tty;
+};
+
+struct vm_area_struct {
+	struct file *vm_file;
+};
+
+struct kiocb {
+	struct file *ki_filp;
+};
+
+struct iov_iter {
+	_Bool data_source;
 };
 
 /* ---- network ---- */
@@ -279,6 +313,19 @@ struct bpf_iter__task_file {
 	struct task_struct *task;
 	__u32 fd;
 	struct file *file;
+};
+
+struct bpf_iter__task_vma {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+	struct vm_area_struct *vma;
+};
+
+struct bpf_iter__bpf_map_elem {
+	struct bpf_iter_meta *meta;
+	struct bpf_map *map;
+	void *key;
+	void *value;
 };
 
 struct bpf_iter__bpf_sk_storage_map {

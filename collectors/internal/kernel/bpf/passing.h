@@ -75,7 +75,7 @@ static __always_inline int any_service(void)
 }
 
 /* A connection that was accepted has its listener's path. */
-static __always_inline void asks(struct sock *peer, __u64 who)
+static __always_inline void requests(struct sock *peer, __u64 who)
 {
 	struct dentry *dentry = BPF_CORE_READ((struct unix_sock *)peer, path.dentry);
 	struct service_key key = {};
@@ -126,7 +126,7 @@ static __always_inline void sends_unix(struct sock *peer)
 		return;
 	who = current_execution();
 	if (any_service())
-		asks(peer, who);
+		requests(peer, who);
 	taints(peer, who);
 }
 
@@ -150,7 +150,7 @@ static __always_inline void sent_unix(struct sock *sk)
 	if (sk->sk_type != SOCK_DGRAM)
 		sends_unix(peer);
 	else if (any_service())
-		asks(peer, current_execution());
+		requests(peer, current_execution());
 }
 
 static __always_inline void received_unix(struct sock *sk)

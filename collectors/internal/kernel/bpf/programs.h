@@ -11,6 +11,7 @@
 #define ARGUMENTS 256
 
 enum { TRUNCATED = 1, UNLINKED = 2 };
+enum { MARKED_FLOWS = 1, MARKED_HOLDS = 2 };
 
 /* One name of one file. The name counts: hard links are different programs. */
 struct image_key {
@@ -51,7 +52,7 @@ struct program {
 	__u64 group; /* control group */
 	__u32 uid, gid; /* effective */
 	__u32 netns, mntns, pidns, userns;
-	__u32 marked; /* something is kept that is its own */
+	__u32 marked; /* something is kept that is its own: flows (1), holds (2) */
 	__u32 argument_bytes; /* in all; what is over ARGUMENTS is not kept */
 	char comm[16];
 	char arguments[ARGUMENTS];
@@ -148,7 +149,15 @@ static __always_inline void mark(__u64 who)
 	struct program *p = bpf_map_lookup_elem(&programs, &who);
 
 	if (p)
-		p->marked = 1;
+		p->marked |= MARKED_FLOWS;
+}
+
+static __always_inline void mark_holder(__u64 who)
+{
+	struct program *p = bpf_map_lookup_elem(&programs, &who);
+
+	if (p)
+		p->marked |= MARKED_HOLDS;
 }
 
 static __always_inline void name_image(struct image *image, struct file *file)
@@ -310,6 +319,7 @@ int BPF_PROG(on_exec, struct task_struct *task, int old, struct linux_binprm *bi
 	count(EXECUTIONS, 1);
 	if (p && p->marked) /* 32 programs ago the process was this one, too */
 		count(REUSED, 1);
+	inherit_image(who);
 	end_image(earlier(who));
 	if (!s)
 		return 0;
@@ -340,6 +350,7 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 		return 0;
 	from = execution(parent);
 	who = execution(child);
+	inherit(from, who);
 	p = bpf_map_lookup_elem(&programs, &from);
 	if (!p)
 		return 0; /* lost when it began, and counted then */

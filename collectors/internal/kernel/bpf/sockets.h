@@ -115,11 +115,13 @@ int list_sockets(struct bpf_iter__task_file *ctx)
 
 	if (!task || !file)
 		return 0;
+	introduce();
 	held.owner = execution(task);
 	socket = bpf_sock_from_file(file);
 	if (!socket) {
 		struct inode *inode = BPF_CORE_READ(file, f_inode);
 
+		list_file(file, inode, held.owner);
 		if (BPF_CORE_READ(inode, i_rdev) != TUN_DEVICE || (BPF_CORE_READ(inode, i_mode) & 0170000) != 0020000)
 			return 0;
 		held.inode = BPF_CORE_READ(inode, i_ino);

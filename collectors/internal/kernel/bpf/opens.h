@@ -1,0 +1,474 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR EUPL-1.2 */
+/*
+ * Who opens and reads the files of declared stores, and the files that whoever did
+ * has written. A file is a store's by where any of its names lies, looked up from
+ * the file to the root of its file system: mounts and their namespaces do not
+ * matter.
+ *
+ * Hooks on functions see every open and every read. Where a kernel refuses them,
+ * tracepoints of the page cache see reads and faults of what goes through it.
+ */
+#pragma once
+
+#define LEVELS 32 /* directories above a file that are looked at */
+#define NAMES 4 /* of one file */
+#define FILE_TYPE 0170000
+#define REGULAR 0100000
+#define DIRECTORY 0040000
+#define FMODE_READ 1
+#define MAY_WRITE 2
+#define MAY_READ 4
+#define PROT_WRITE 2
+#define MAP_SHARED 1
+#define RENAME_EXCHANGE 2
+
+struct root_key {
+	__u64 inode;
+	__u32 device;
+	__u32 unused;
+};
+
+struct root {
+	__u64 stores;
+	__u32 generation;
+	__u32 moved; /* a directory that was seen in a store: it stays one's when it is moved */
+};
+
+/* Directories and files that are stores, with all that is below. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 16384);
+	__type(key, struct root_key);
+	__type(value, struct root);
+} roots SEC(".maps");
+
+enum { HAS_STORES = 1, HAS_DERIVED = 2 };
+
+/* File systems that hold any of them: the quick way out for all others. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, __u32);
+} devices SEC(".maps");
+
+struct file_key {
+	__u64 inode;
+	__u32 device;
+	__u32 generation;
+};
+
+/* A file that carries a store's data, wherever it lies. */
+struct derived_row {
+	__u64 stores;
+	__u64 from; /* execution that wrote or moved it */
+	__u64 first; /* nanoseconds since boot */
+	__u64 last;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 16384);
+	__type(key, struct file_key);
+	__type(value, struct derived_row);
+} derived SEC(".maps");
+
+enum access { READS, WRITES, CHANGES, ACCESSES };
+
+/* The last file that was looked at, so that a long read is one look in a tick. */
+struct recent {
+	__u64 owner;
+	__u64 inode;
+	__u64 tick;
+	__u32 device;
+	__u32 unused;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, ACCESSES);
+	__type(key, __u32);
+	__type(value, struct recent);
+} recents SEC(".maps");
+
+static __always_inline __u64 *own_word(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&reader, &zero);
+}
+
+/* An iterator runs in the process that reads it. */
+static __always_inline void introduce(void)
+{
+	__u64 *own = own_word(), who;
+
+	if (!own)
+		return;
+	who = current_execution();
+	if (*own != who)
+		*own = who;
+}
+
+/* ---- who holds ---- */
+
+static __noinline int raise(__u64 who, __u64 stores)
+{
+	__u64 *held = bpf_map_lookup_elem(&custody, &who);
+
+	if (!held) {
+		if (!bpf_map_update_elem(&custody, &who, &stores, BPF_NOEXIST)) {
+			bump();
+			return 0;
+		}
+		held = bpf_map_lookup_elem(&custody, &who);
+	}
+	if (!held) {
+		count(LOST_HOLDS, 1);
+		return -1;
+	}
+	if ((*held & stores) != stores) {
+		__sync_fetch_and_or(held, stores);
+		bump();
+	}
+	return 0;
+}
+
+static __always_inline void name_file(char name[64], struct inode *inode)
+{
+	struct hlist_node *node = BPF_CORE_READ(inode, i_dentry.first);
+	struct dentry *dentry;
+
+	if (!node)
+		return;
+	if (bpf_core_field_exists(((struct dentry___flat *)0)->d_alias))
+		dentry = (void *)node - bpf_core_field_offset(struct dentry___flat, d_alias);
+	else
+		dentry = (void *)node - bpf_core_field_offset(struct dentry, d_u.d_alias);
+	bpf_probe_read_kernel_str(name, 64, BPF_CORE_READ(dentry, d_name.name));
+}
+
+/* Holds are told of once: a row that is there only counts. */
+static __noinline int hold(struct hold_key *key, __u64 from, struct inode *inode)
+{
+	struct hold_row *row = bpf_map_lookup_elem(&holds, key), fresh = {};
+	struct hold_event event = {.kind = EVENT_HOLD};
+
+	if (row) {
+		__sync_fetch_and_add(&row->times, 1);
+		return 0;
+	}
+	fresh.from = from;
+	fresh.first = bpf_ktime_get_boot_ns();
+	fresh.times = 1;
+	if (inode) {
+		fresh.inode = BPF_CORE_READ(inode, i_ino);
+		name_file(fresh.name, inode);
+	}
+	raise(key->owner, key->stores);
+	if (bpf_map_update_elem(&holds, key, &fresh, BPF_NOEXIST)) {
+		row = bpf_map_lookup_elem(&holds, key);
+		if (row)
+			__sync_fetch_and_add(&row->times, 1);
+		else
+			count(LOST_HOLDS, 1);
+		return 0;
+	}
+	if (key->how == DESCENDANT) /* whose row ends with its program: many begin, and do nothing */
+		return 0;
+	mark_holder(key->owner);
+	event.how = key->how;
+	event.at = fresh.first;
+	event.owner = key->owner;
+	event.stores = key->stores;
+	event.from = from;
+	event.inode = fresh.inode;
+	if (bpf_ringbuf_output(&events, &event, sizeof(event), BPF_RB_NO_WAKEUP) < 0)
+		count(LOST_EVENTS, 1);
+	return 0;
+}
+
+static __always_inline void descend(__u64 from, __u64 who, __u64 stores)
+{
+	struct hold_key key = {.owner = who, .stores = stores, .how = DESCENDANT};
+
+	hold(&key, from, 0);
+}
+
+static __always_inline void inherit(__u64 from, __u64 who)
+{
+	__u64 stores = stores_of(from);
+
+	if (stores)
+		descend(from, who, stores);
+}
+
+/*
+ * A process between fork and exec is a copy of its parent and leaves no program: the
+ * next one then has it from the parent.
+ */
+static __always_inline void inherit_image(__u64 who)
+{
+	__u64 before = earlier(who), stores = stores_of(before), from = before;
+	struct hold_key key = {.owner = before, .stores = stores, .how = DESCENDANT};
+	struct program *p;
+	struct hold_row *row;
+
+	if (!stores)
+		return;
+	p = bpf_map_lookup_elem(&programs, &before);
+	row = bpf_map_lookup_elem(&holds, &key);
+	if (row && (!p || !p->marked)) {
+		from = row->from;
+		bpf_map_delete_elem(&holds, &key);
+		bpf_map_delete_elem(&custody, &before);
+	} else {
+		mark_holder(before);
+	}
+	descend(from, who, stores);
+}
+
+SEC("iter/bpf_map_elem")
+int raise_marks(struct bpf_iter__bpf_map_elem *ctx)
+{
+	__u64 *who = ctx->key, *stores = ctx->value;
+
+	introduce();
+	if (!who || !stores)
+		return 0;
+	raise(*who, *stores);
+	mark_holder(*who);
+	return 0;
+}
+
+/* ---- where a file lies ---- */
+
+static __noinline __u64 stores_above(struct dentry *dentry, __u32 device)
+{
+	struct root_key key = {.device = device};
+	__u64 found = 0;
+	int i;
+
+	for (i = 0; i < LEVELS; i++) {
+		struct inode *inode = BPF_CORE_READ(dentry, d_inode);
+		struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
+		struct root *root;
+
+		if (!inode)
+			break;
+		key.inode = BPF_CORE_READ(inode, i_ino);
+		root = bpf_map_lookup_elem(&roots, &key);
+		if (root && (!root->moved || root->generation == BPF_CORE_READ(inode, i_generation)))
+			found |= root->stores;
+		if (!parent || parent == dentry)
+			break;
+		dentry = parent;
+	}
+	return found;
+}
+
+/* By all names that are known, since what reads tells of none. */
+static __noinline __u64 stores_with(struct inode *inode, __u32 device)
+{
+	struct hlist_node *node = BPF_CORE_READ(inode, i_dentry.first);
+	__u64 found = 0;
+	int i;
+
+	for (i = 0; i < NAMES && node; i++) {
+		struct dentry *dentry;
+
+		if (bpf_core_field_exists(((struct dentry___flat *)0)->d_alias))
+			dentry = (void *)node - bpf_core_field_offset(struct dentry___flat, d_alias);
+		else
+			dentry = (void *)node - bpf_core_field_offset(struct dentry, d_u.d_alias);
+		found |= stores_above(dentry, device);
+		node = BPF_CORE_READ(node, next);
+	}
+	return found;
+}
+
+static __always_inline int seen(enum access what, __u64 owner, struct inode *inode, __u32 device)
+{
+	__u32 which = what;
+	struct recent *last = bpf_map_lookup_elem(&recents, &which);
+	__u64 number = BPF_CORE_READ(inode, i_ino), tick = bpf_jiffies64();
+
+	if (!last)
+		return 0;
+	if (last->owner == owner && last->inode == number && last->device == device && last->tick == tick)
+		return 1;
+	last->owner = owner;
+	last->inode = number;
+	last->device = device;
+	last->tick = tick;
+	return 0;
+}
+
+static __always_inline void key_of(struct file_key *key, struct inode *inode, __u32 device)
+{
+	key->inode = BPF_CORE_READ(inode, i_ino);
+	key->device = device;
+	key->generation = BPF_CORE_READ(inode, i_generation);
+}
+
+/* ---- what is read ---- */
+
+static __noinline int look(struct inode *inode, __u32 device, __u64 who)
+{
+	struct hold_key key = {.owner = who, .how = DIRECT};
+	struct derived_row *row;
+	struct file_key file;
+	__u64 inside = stores_with(inode, device);
+
+	if (inside) {
+		key.stores = inside;
+		hold(&key, 0, inode);
+	}
+	key_of(&file, inode, device);
+	row = bpf_map_lookup_elem(&derived, &file);
+	if (!row || row->from == who)
+		return 0;
+	key.stores = row->stores & ~inside;
+	if (!key.stores)
+		return 0;
+	key.how = DERIVED;
+	row->last = bpf_ktime_get_boot_ns();
+	hold(&key, row->from, inode);
+	return 0;
+}
+
+/* Whether current's access to a file of this kind is looked at, and whose it is. */
+static __always_inline __u64 asks(__u32 device, unsigned short mode)
+{
+	__u64 who, *own;
+
+	if (!bpf_map_lookup_elem(&devices, &device) || (mode & FILE_TYPE) != REGULAR)
+		return 0;
+	who = current_execution();
+	own = own_word();
+	return own && *own == who ? 0 : who;
+}
+
+/* inode is one that the verifier knows, which spares calls; most reads end here. */
+static __always_inline int reads(struct inode *inode)
+{
+	__u32 device = inode->i_sb->s_dev;
+	__u64 who = asks(device, inode->i_mode);
+
+	if (!who || seen(READS, who, inode, device))
+		return 0;
+	return look(inode, device, who);
+}
+
+/* ---- what is written ---- */
+
+static __always_inline int pseudo(unsigned long magic)
+{
+	return magic == 0x9fa0 /* proc */ || magic == 0x62656572 /* sysfs */ || magic == 0x63677270 /* cgroup2 */ ||
+	       magic == 0x27e0eb /* cgroup */ || magic == 0x74726163 /* tracefs */ || magic == 0x64626720 /* debugfs */ ||
+	       magic == 0x73636673 /* securityfs */ || magic == 0xcafe4a11 /* bpf */;
+}
+
+static __noinline int derive(struct inode *inode, __u32 device, __u64 who, __u64 stores)
+{
+	struct derived_row *row, fresh = {};
+	__u32 *flags, both = HAS_DERIVED;
+	struct file_key file;
+
+	key_of(&file, inode, device);
+	row = bpf_map_lookup_elem(&derived, &file);
+	if (row) {
+		row->last = bpf_ktime_get_boot_ns();
+		if ((row->stores & stores) != stores)
+			__sync_fetch_and_or(&row->stores, stores);
+		return 0;
+	}
+	fresh.stores = stores;
+	fresh.from = who;
+	fresh.first = fresh.last = bpf_ktime_get_boot_ns();
+	if (bpf_map_update_elem(&derived, &file, &fresh, BPF_NOEXIST) && !bpf_map_lookup_elem(&derived, &file)) {
+		count(LOST_DERIVED, 1);
+		return 0;
+	}
+	flags = bpf_map_lookup_elem(&devices, &device);
+	if (flags)
+		__sync_fetch_and_or(flags, HAS_DERIVED);
+	else if (bpf_map_update_elem(&devices, &device, &both, BPF_NOEXIST) && !bpf_map_lookup_elem(&devices, &device))
+		count(LOST_DERIVED, 1);
+	return 0;
+}
+
+static __always_inline int writes(struct inode *inode)
+{
+	__u32 device;
+	__u64 who, held;
+
+	if ((inode->i_mode & FILE_TYPE) != REGULAR)
+		return 0;
+	who = current_execution();
+	held = stores_of(who);
+	if (!held)
+		return 0;
+	device = inode->i_sb->s_dev;
+	if (pseudo(inode->i_sb->s_magic) || seen(WRITES, who, inode, device))
+		return 0;
+	held &= ~stores_with(inode, device);
+	return held ? derive(inode, device, who, held) : 0;
+}
+
+/* ---- what is moved ---- */
+
+static __noinline int moved(struct inode *inode, __u32 device, __u64 stores, __u64 who)
+{
+	struct root_key key = {.device = device};
+	struct root root = {.stores = stores, .moved = 1};
+
+	if ((BPF_CORE_READ(inode, i_mode) & FILE_TYPE) != DIRECTORY)
+		return derive(inode, device, who, stores);
+	key.inode = BPF_CORE_READ(inode, i_ino);
+	root.generation = BPF_CORE_READ(inode, i_generation);
+	if (bpf_map_update_elem(&roots, &key, &root, BPF_NOEXIST) && !bpf_map_lookup_elem(&roots, &key))
+		count(LOST_DERIVED, 1);
+	return 0;
+}
+
+/* A name goes to another directory, or a second one is made there. */
+static __noinline int goes(struct dentry *dentry, struct dentry *to)
+{
+	struct inode *inode = BPF_CORE_READ(dentry, d_inode);
+	__u32 device;
+	__u64 left;
+
+	if (!inode)
+		return 0;
+	device = BPF_CORE_READ(inode, i_sb, s_dev);
+	if (!bpf_map_lookup_elem(&devices, &device))
+		return 0;
+	left = stores_above(dentry, device);
+	if (left)
+		left &= ~stores_above(to, device);
+	return left ? moved(inode, device, left, current_execution()) : 0;
+}
+
+/*
+ * Where no hook tells of moves, the change of a file's time does, when it still lies
+ * where it was; so does every write to a store.
+ */
+static __always_inline int changes(struct inode *inode)
+{
+	__u32 device = inode->i_sb->s_dev, type = inode->i_mode & FILE_TYPE, *flags;
+	__u64 who, stores;
+
+	flags = bpf_map_lookup_elem(&devices, &device);
+	if (!flags || !(*flags & HAS_STORES) || (type != REGULAR && type != DIRECTORY))
+		return 0;
+	who = current_execution();
+	if (!who || seen(CHANGES, who, inode, device))
+		return 0;
+	stores = stores_with(inode, device);
+	return stores ? moved(inode, device, stores, who) : 0;
+}
+#include "hooks.h"

@@ -1,0 +1,215 @@
+//go:build linux && (amd64 || arm64)
+
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+	"golang.org/x/sys/unix"
+)
+
+// StoreDir is a directory that belongs to a store with all that is below, or a
+// single file.
+type StoreDir struct {
+	Store         uint   // number below 64, which must stay the store's
+	Device, Inode uint64 // as stat(2) has them
+}
+
+// How it is known who opens which file.
+const (
+	OpensByFunctions   = "functions"   // hooks on functions: each open, read, write and mapping
+	OpensByTracepoints = "tracepoints" // of the page cache
+	OpensByLooking     = ""            // only what is open at a reading
+)
+
+// Flags of struct devices in opens.h.
+const (
+	deviceStores  = 1
+	deviceDerived = 2
+)
+
+// byFunction are the programs that see each open and read, and moves.
+func byFunction() []string {
+	return []string{flowsProgOnFileOpen, flowsProgOnFileUse, flowsProgOnFileMap, flowsProgOnRename, flowsProgOnLink}
+}
+
+// byCache see what goes through the page cache, and what changes files.
+func byCache() []string {
+	return []string{
+		flowsProgOnCacheRead, flowsProgOnCacheMap, flowsProgOnCacheFault, flowsProgOnRawIo,
+		flowsProgOnExt4Write, flowsProgOnExt4WriteNow,
+		flowsProgOnChange, flowsProgOnChangeAgain, flowsProgOnChangeSet,
+	}
+}
+
+// ofFiles are all that may be left out of a capture.
+func ofFiles() []string {
+	return append(append(byFunction(), flowsProgOnCacheDirty), byCache()...)
+}
+
+// chooseFiles leaves out what this kernel has no place for. It has to be asked
+// whether it lets a function be hooked: some have the function and refuse.
+func chooseFiles(spec *ebpf.CollectionSpec, types *btf.Cache) error {
+	if types == nil {
+		types = btf.NewCache()
+	}
+	kernel, err := types.Kernel()
+	if err != nil {
+		return fmt.Errorf("read the kernel's types: %w", err)
+	}
+	hooks := hookable("security_file_permission")
+	if !hooks {
+		drop(spec, byFunction()...)
+	}
+	for _, name := range append(byCache(), flowsProgOnCacheDirty) {
+		var traced *btf.Typedef
+		if hooks && name != flowsProgOnCacheDirty || kernel.TypeByName("btf_trace_"+spec.Programs[name].AttachTo, &traced) != nil {
+			drop(spec, name)
+		}
+	}
+	return nil
+}
+
+// OpensMechanism is how holds of files are seen: one of the constants above.
+func (k *Kernel) OpensMechanism() string {
+	switch {
+	case k.programs[flowsProgOnFileOpen] != nil:
+		return OpensByFunctions
+	case k.programs[flowsProgOnCacheRead] != nil:
+		return OpensByTracepoints
+	}
+	return OpensByLooking
+}
+
+// OpensMisses says which accesses to files of stores stay unseen, for people.
+func (k *Kernel) OpensMisses() []string {
+	misses := []string{
+		"files that are read over the network, or through a file handle without a name",
+		"files more than 32 directories below the one that is named, and those by a fifth name and more",
+		"stores in btrfs subvolumes, whose device number is not that of their file system",
+	}
+	switch k.OpensMechanism() {
+	case OpensByFunctions:
+		return append(misses, "reading by a mapping that was made before the stores were set, and sharing it afterwards")
+	case OpensByTracepoints:
+		misses = append(misses,
+			"files on tmpfs and other file systems without the kernel's page cache, unless open at a reading",
+			"stores named by a directory of an overlay: name that below it",
+			"reading by a mapping whose pages are mapped in already, unless mapped when the stores were set",
+		)
+		if k.programs[flowsProgOnRawIo] == nil {
+			misses = append(misses, "O_DIRECT")
+		}
+		if k.programs[flowsProgOnChange] == nil {
+			misses = append(misses, "files that are moved out of a store, or linked from outside and forgotten inside")
+		}
+		return append(misses, "writing by a holder where another has just written, on file systems other than ext4")
+	}
+	return append(misses, "all that is opened and closed between two readings", "files that a holder wrote or moved")
+}
+
+// SetStores says which files are whose. It may be called often with the same; where
+// they change, what is open or mapped now is looked through.
+func (k *Kernel) SetStores(dirs []StoreDir) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	wanted := make(map[flowsRootKey]uint64)
+	for _, d := range dirs {
+		if d.Store > 63 {
+			return fmt.Errorf("set stores: number %d of one", d.Store)
+		}
+		wanted[flowsRootKey{Inode: d.Inode, Device: kernelDevice(d.Device)}] |= 1 << d.Store
+	}
+	if k.stores != nil && maps.Equal(wanted, k.stores) {
+		return nil
+	}
+	if err := k.introduce(); err != nil {
+		return err
+	}
+	k.stores = nil // until all are set
+	if err := errors.Join(k.setRoots(wanted), k.setDevices(wanted)); err != nil {
+		return fmt.Errorf("set stores: %w", err)
+	}
+	for _, name := range []string{flowsProgListSockets, flowsProgListMapped} {
+		it, err := k.iterator(name)
+		if err != nil {
+			return err
+		}
+		if err := walk(it, io.Discard); err != nil {
+			return fmt.Errorf("look at open files (%s): %w", name, err)
+		}
+	}
+	k.stores = wanted
+	return nil
+}
+
+// introduce lets the programs know this process, whose own looks are no holds.
+func (k *Kernel) introduce() error {
+	if k.introduced {
+		return nil
+	}
+	it, err := k.iterator(flowsProgRaiseMarks)
+	if err != nil {
+		return err
+	}
+	if err := walk(it, io.Discard); err != nil {
+		return fmt.Errorf("introduce this process: %w", err)
+	}
+	k.introduced = true
+	return nil
+}
+
+func (k *Kernel) setRoots(wanted map[flowsRootKey]uint64) error {
+	var gone []flowsRootKey
+	var key flowsRootKey
+	var root flowsRoot
+	rows := k.maps[flowsMapRoots].Iterate()
+	for rows.Next(&key, &root) {
+		if root.Moved == 0 && wanted[key] == 0 {
+			gone = append(gone, key)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	for i := range gone {
+		if err := k.maps[flowsMapRoots].Delete(&gone[i]); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return err
+		}
+	}
+	for key, stores := range wanted {
+		if err := k.maps[flowsMapRoots].Put(&key, &flowsRoot{Stores: stores}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (k *Kernel) setDevices(wanted map[flowsRootKey]uint64) error {
+	flags := make(map[uint32]uint32)
+	var device, flag uint32
+	rows := k.maps[flowsMapDevices].Iterate()
+	for rows.Next(&device, &flag) {
+		flags[device] = flag & deviceDerived
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	for key := range wanted {
+		flags[key.Device] |= deviceStores
+	}
+	for device, flag := range flags {
+		if err := k.maps[flowsMapDevices].Put(device, flag); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// kernelDevice is the inverse of [userDevice].
+func kernelDevice(dev uint64) uint32 { return unix.Major(dev)<<20 | unix.Minor(dev)&(1<<20-1) }
