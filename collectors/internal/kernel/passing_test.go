@@ -117,9 +117,11 @@ func TestHeldPassesBySocket(t *testing.T) {
 
 func TestNothingPassesWithoutAHolder(t *testing.T) {
 	k := open(t, Options{})
+	other := start(t, here(t), "idle")
+	other.awaitReady(t)
 	for name, prepare := range map[string]func(w, r Flow){
 		"no holder": func(w, r Flow) {},
-		"another":   func(w, r Flow) { entrust(t, k, running(t, k, self(t)), 1) },
+		"another":   func(w, r Flow) { entrust(t, k, running(t, k, other.who[0]), 1) },
 		"exempt reader": func(w, r Flow) {
 			entrust(t, k, running(t, k, w), 1)
 			if err := k.Exempt(running(t, k, r), true); err != nil {
@@ -151,4 +153,6 @@ func TestNothingPassesWithoutAHolder(t *testing.T) {
 	if rows := holdRows(t, k, reader); len(rows) != 1 {
 		t.Errorf("exempt no more: %+v", rows)
 	}
+	other.proceed(t)
+	other.end(t)
 }
