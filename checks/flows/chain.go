@@ -38,21 +38,12 @@ func chainTo(s *inventory.Snapshot, last *inventory.Holding) []step {
 		if from == (inventory.Execution{}) || h.How == inventory.HowService { // a server is no carrier
 			break
 		}
-		if h = holdingOf(s, last.Store, from); h == nil { // it has ended
+		if h = s.Source(last.Store, from); h == nil { // it has ended
 			steps = append(steps, step{process: from, name: program(s, from)})
 		}
 	}
 	slices.Reverse(steps)
 	return steps
-}
-
-func holdingOf(s *inventory.Snapshot, store string, id inventory.Execution) *inventory.Holding {
-	for _, h := range s.StoresHeldBy(id) {
-		if h.Store == store {
-			return &h
-		}
-	}
-	return nil
 }
 
 // addHeld adds a holder's flow. holds are all its holdings of one store, the

@@ -157,7 +157,8 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 	r.measure()
 	rows := r.holdings()
 	facts := inventory.Facts{Captures: []inventory.Capture{r.capture(trace)}, Holdings: rows}
-	facts.Former, facts.Owners = r.former(rows)
+	before := r.former(rows)
+	facts.Former, facts.Passed, facts.Owners = before.processes, before.holdings, before.owners
 	facts.Gaps = r.gaps
 	return facts, nil
 }

@@ -233,9 +233,9 @@ func TestFormer(t *testing.T) {
 	next.index()
 	next.forget()
 	rows := next.holdings()
-	ended, _ := next.former(rows)
-	if len(rows) != 1 || len(ended) != 1 || ended[0].Executable != "/bin/cat" {
-		t.Errorf("holdings %+v, former %+v", rows, ended)
+	before := next.former(rows)
+	if len(rows) != 1 || len(before.processes) != 1 || before.processes[0].Executable != "/bin/cat" || len(before.holdings) != 1 || before.holdings[0].How != inventory.HowDirect {
+		t.Errorf("holdings %+v, former %+v", rows, before)
 	}
 	next.now = at(60).Add(25 * time.Hour)
 	next.forget()

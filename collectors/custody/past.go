@@ -69,43 +69,63 @@ func (r *round) forget() {
 	maps.DeleteFunc(r.refused, func(id inventory.Execution, at time.Time) bool { return r.now.Sub(at) > pastFor })
 }
 
-// former lists the programs that no longer run and that a holding came from, with
-// whose they are.
-func (r *round) former(rows []inventory.Holding) ([]inventory.Process, []inventory.Owner) {
-	listed := make(map[inventory.Execution]bool)
-	var ended []inventory.Process
-	var owners []inventory.Owner
-	list := func(id inventory.Execution) {
-		p := r.past[id]
-		if p == nil || listed[id] || r.alive[id] != nil {
-			return
-		}
-		listed[id] = true
-		ended = append(ended, p.process)
-		if p.owner != nil && r.owner[p.owner.File] == nil {
-			owners = append(owners, *p.owner)
-		}
+// former is what is told of the programs that no longer run and that a holding came
+// from.
+type former struct {
+	processes []inventory.Process
+	owners    []inventory.Owner
+	holdings  []inventory.Holding
+}
+
+// former follows holdings back to where they came from.
+func (r *round) former(rows []inventory.Holding) former {
+	var f former
+	listed := make(map[hold]bool)
+	named := make(map[inventory.Execution]bool)
+	for _, h := range rows {
+		listed[hold{h.Store, h.Process, ""}] = true
+		r.nameFormer(h.Process, named, &f)
 	}
 	for _, h := range rows {
-		list(h.Process)
-		for from, steps := h.From, 0; from != (inventory.Execution{}) && steps < maxChain; steps++ {
-			list(from)
-			from = r.source(h.Store, from)
+		for from, steps := h.From, 0; steps < maxChain && !listed[hold{h.Store, from, ""}]; steps++ {
+			how, m := r.source(h.Store, from)
+			if m == nil {
+				r.nameFormer(from, named, &f)
+				break
+			}
+			listed[hold{h.Store, from, ""}] = true
+			r.nameFormer(from, named, &f)
+			f.holdings = append(f.holdings, inventory.Holding{
+				Store: h.Store, Process: from, How: how, Since: m.since, From: m.from, Evidence: m.evidence,
+			})
+			from = m.from
 		}
 	}
-	slices.SortFunc(ended, func(a, b inventory.Process) int { return a.ID.Compare(b.ID) })
-	return ended, owners
+	slices.SortFunc(f.processes, func(a, b inventory.Process) int { return a.ID.Compare(b.ID) })
+	return f
+}
+
+func (r *round) nameFormer(id inventory.Execution, named map[inventory.Execution]bool, f *former) {
+	p := r.past[id]
+	if p == nil || named[id] || r.alive[id] != nil {
+		return
+	}
+	named[id] = true
+	f.processes = append(f.processes, p.process)
+	if p.owner != nil && r.owner[p.owner.File] == nil {
+		f.owners = append(f.owners, *p.owner)
+	}
 }
 
 // maxChain bounds how many programs data is followed back through.
 const maxChain = 32
 
-// source gives who a holder has a store's data from; zero nobody.
-func (r *round) source(store string, id inventory.Execution) inventory.Execution {
+// source gives the strongest way in which a program holds a store's data; nil none.
+func (r *round) source(store string, id inventory.Execution) (string, *memory) {
 	for _, how := range inventory.Hows() {
 		if m := r.held[hold{store, id, how}]; m != nil {
-			return m.from
+			return how, m
 		}
 	}
-	return inventory.Execution{}
+	return "", nil
 }

@@ -44,6 +44,7 @@ type Facts struct {
 	Candidates []Candidate
 	Holdings   []Holding
 	Former     []Process // ended, and listed only since what they held went on to others
+	Passed     []Holding // what those had held
 	Places     []Place
 	Captures   []Capture
 	Probe      *Probe
@@ -72,6 +73,7 @@ func (f *Facts) Append(more *Facts) {
 	f.Candidates = append(f.Candidates, more.Candidates...)
 	f.Holdings = append(f.Holdings, more.Holdings...)
 	f.Former = append(f.Former, more.Former...)
+	f.Passed = append(f.Passed, more.Passed...)
 	f.Places = append(f.Places, more.Places...)
 	f.Captures = append(f.Captures, more.Captures...)
 	f.Tables = append(f.Tables, more.Tables...)

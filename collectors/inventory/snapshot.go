@@ -20,6 +20,7 @@ type Snapshot struct {
 	stores     map[string]int
 	places     map[netip.Addr]int
 	holdings   map[Execution][]Holding
+	passed     map[Execution][]Holding
 }
 
 type ownerKey struct {
@@ -157,6 +158,10 @@ func (s *Snapshot) index() {
 	for i := range s.Places {
 		s.places[s.Places[i].Address] = i
 	}
+	s.passed = make(map[Execution][]Holding)
+	for _, h := range s.Passed {
+		s.passed[h.Process] = append(s.passed[h.Process], h)
+	}
 	s.holdings = make(map[Execution][]Holding)
 	for _, h := range s.Holdings {
 		s.holdings[h.Process] = append(s.holdings[h.Process], h)
@@ -230,6 +235,19 @@ func (s *Snapshot) HoldingsOf(store string) []Holding {
 
 // StoresHeldBy lists what an execution holds.
 func (s *Snapshot) StoresHeldBy(id Execution) []Holding { return s.holdings[id] }
+
+// Source gives the strongest holding by which an execution has or had a store's
+// data, from which others may have it; nil where it is not known.
+func (s *Snapshot) Source(store string, id Execution) *Holding {
+	for _, list := range [][]Holding{s.holdings[id], s.passed[id]} {
+		for i := range list {
+			if list[i].Store == store {
+				return &list[i]
+			}
+		}
+	}
+	return nil
+}
 
 // FlowsOf lists the flows of an execution.
 func (s *Snapshot) FlowsOf(id Execution) []Flow {

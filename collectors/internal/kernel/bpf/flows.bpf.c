@@ -29,6 +29,7 @@
 #define IPPROTO_ICMPV6 58
 #define IPPROTO_UDPLITE 136
 #define IPPROTO_MPTCP 262
+#define PROTOCOLS 512 /* their numbers are below: IPPROTO_MAX is 263 */
 #define SOCK_STREAM 1
 #define SOCK_DGRAM 2
 #define SOCK_RAW 3
@@ -654,7 +655,8 @@ static __always_inline void sent_frames(struct sock *sk, __u32 kind, __u64 bytes
 	row->last = bpf_ktime_get_boot_ns();
 }
 
-static __always_inline void used(struct sock *sk, __u64 sent, __u64 received)
+/* All but the common way through used(), which is shorter without it. */
+static __noinline int used_anew(struct sock *sk, __u64 sent, __u64 received)
 {
 	struct holder *h;
 
@@ -664,27 +666,44 @@ static __always_inline void used(struct sock *sk, __u64 sent, __u64 received)
 		break;
 	case AF_UNIX:
 		used_unix(sk, sent, received);
-		return;
+		return 0;
 	case AF_NETLINK:
 	case AF_KEY:
 	case AF_ALG:
 	case AF_KCM:
-		return; /* see list_sockets */
+		return 0; /* see list_sockets */
 	default:
 		if (sent)
 			sent_frames(sk, sk->__sk_common.skc_family == AF_PACKET ? FRAMES : OTHER, sent);
-		return;
+		return 0;
 	}
 	h = bpf_sk_storage_get(&holders, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!h) {
 		count(LOST_STORAGE, 1);
-		return;
+		return 0;
 	}
 	if (!h->netns)
 		h->netns = sk->__sk_common.skc_net.net->ns.inum;
 	hand_over(sk, h, current_execution(), sent, received);
 	if (sent)
 		sent_by(sk, h);
+	return 0;
+}
+
+static __always_inline void used(struct sock *sk, __u64 sent, __u64 received)
+{
+	__u16 family = sk->__sk_common.skc_family;
+
+	if (family == AF_INET || family == AF_INET6) {
+		struct holder *h = bpf_sk_storage_get(&holders, sk, 0, 0);
+
+		if (h && h->used && current_is(OWNER(READ(h->word)))) { /* as nearly always */
+			if (sent)
+				sent_by(sk, h);
+			return;
+		}
+	}
+	used_anew(sk, sent, received);
 }
 
 SEC("tp_btf/sock_send_length")
@@ -897,9 +916,8 @@ static __always_inline void face(struct flow_key *key, __u8 direction, __u16 loc
 	key->port = direction == IN ? local : remote;
 }
 
-static __always_inline void datagram(struct __sk_buff *skb, int out)
+static __noinline int datagram(struct __sk_buff *skb, struct bpf_sock *sk, int out)
 {
-	struct bpf_sock *sk = skb->sk;
 	struct flow_key key = {};
 	struct flow_row *row;
 	struct packet p = {};
@@ -909,21 +927,19 @@ static __always_inline void datagram(struct __sk_buff *skb, int out)
 	__be16 remote_port;
 	__u16 local_port;
 
-	if (!sk)
-		return;
 	sk = bpf_sk_fullsock(sk);
 	if (!sk || (sk->protocol == IPPROTO_TCP && sk->type != SOCK_RAW))
-		return;
+		return 0;
 	h = bpf_sk_storage_get(&holders, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!h) {
 		count(LOST_STORAGE, 1);
-		return;
+		return 0;
 	}
 	if (!h->netns) /* the kernel's own */
 		h->netns = netns_of(sk);
 	if (parse(skb, &p) < 0) {
 		count(LOST_HEADERS, 1);
-		return;
+		return 0;
 	}
 	/*
 	 * What is connected, or raw, passes no hook that knows the sender before this
@@ -957,7 +973,7 @@ static __always_inline void datagram(struct __sk_buff *skb, int out)
 		row = row_of(&key, out ? p.source : p.target, skb->ifindex == LOOPBACK, &fold);
 		if (!row) {
 			count(LOST_BYTES, p.payload);
-			return;
+			return 0;
 		}
 		if (!row->connections) { /* there is none to count: one a row */
 			count(BEGUN_FLOWS, 1);
@@ -968,19 +984,38 @@ static __always_inline void datagram(struct __sk_buff *skb, int out)
 	if (out && p.payload)
 		sent_on(&key, row);
 	__sync_fetch_and_add(out ? &row->sent : &row->received, p.payload);
+	return 0;
+}
+
+/*
+ * TCP is counted at its sockets, so its packets only pass: header and port tell
+ * them, since a call of the kernel for each is dear. A raw socket may send what
+ * looks the same, but its port is the number of its protocol.
+ */
+static __always_inline void packet(struct __sk_buff *skb, int out)
+{
+	__u8 *header = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct bpf_sock *sk = skb->sk;
+
+	if (!sk)
+		return;
+	if (sk->src_port >= PROTOCOLS && header + sizeof(struct ip4) <= end &&
+	    header[skb->protocol == bpf_htons(0x0800) ? 9 : 6] == IPPROTO_TCP)
+		return;
+	datagram(skb, sk, out);
 }
 
 SEC("cgroup_skb/egress")
 int on_egress(struct __sk_buff *skb)
 {
-	datagram(skb, 1);
+	packet(skb, 1);
 	return 1;
 }
 
 SEC("cgroup_skb/ingress")
 int on_ingress(struct __sk_buff *skb)
 {
-	datagram(skb, 0);
+	packet(skb, 0);
 	return 1;
 }
 
