@@ -120,15 +120,15 @@ func TestNothingPassesWithoutAHolder(t *testing.T) {
 	other := start(t, here(t), "idle")
 	other.awaitReady(t)
 	for name, prepare := range map[string]func(w, r Flow){
-		"no holder": func(w, r Flow) {},
-		"another":   func(w, r Flow) { entrust(t, k, running(t, k, other.who[0]), 1) },
+		"no holder": func(Flow, Flow) {},
+		"another":   func(Flow, Flow) { entrust(t, k, running(t, k, other.who[0]), 1) },
 		"exempt reader": func(w, r Flow) {
 			entrust(t, k, running(t, k, w), 1)
 			if err := k.Exempt(running(t, k, r), true); err != nil {
 				t.Fatal(err)
 			}
 		},
-		"exempt writer": func(w, r Flow) {
+		"exempt writer": func(w, _ Flow) {
 			entrust(t, k, running(t, k, w), 1)
 			if err := k.Exempt(running(t, k, w), true); err != nil {
 				t.Fatal(err)
