@@ -18,7 +18,8 @@ type teller interface {
 	Events(into []kernel.Event) ([]kernel.Event, error)
 }
 
-// waker signals when a flow went out to an address of no zone.
+// waker signals when a flow went out to an address of no zone, or a holder of data
+// sends there.
 type waker struct {
 	signals    chan struct{}
 	stop, done chan struct{}
@@ -53,13 +54,14 @@ func (w *waker) poll(from teller) {
 }
 
 // urgent reports whether some flow must not wait for the next round. One that came
-// in may: a public server is found by somebody new all the time. One that stays on
-// this machine is told of where its route was not known yet.
+// in may: a public server is found by somebody new all the time; but not what a
+// holder of data answers there. One that stays on this machine is told of where its
+// route was not known yet.
 func urgent(events []kernel.Event) bool {
 	var here []netip.Addr // of this machine, once they are needed
 	for i := range events {
 		e := &events[i]
-		if e.Direction != kernel.Out || e.Remote.IsLoopback() {
+		if e.Direction != kernel.Out && e.Kind != kernel.EventLeak || e.Remote.IsLoopback() {
 			continue
 		}
 		if here == nil {
@@ -90,8 +92,8 @@ func (w *waker) close() {
 	<-w.done
 }
 
-// Wake signals when a flow went out to an address of no zone of the policy's, for
-// whoever does not wait for the next round; nil where no kernel tells. The first
+// Wake signals when a flow went out to an address of no zone of the policy's, or a
+// holder of data sends there, for whoever does not wait for the next round; nil where no kernel tells. The first
 // call begins to listen, [Set.Close] ends it.
 func (s *Set) Wake() <-chan struct{} {
 	if s.waker == nil && s.kernel != nil && s.kernel.Err() == nil {

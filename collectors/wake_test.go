@@ -27,6 +27,8 @@ func TestWake(t *testing.T) {
 	peer := netip.MustParseAddr("203.0.113.7")
 	out, in := kernel.Event{Direction: kernel.Out, Remote: peer}, kernel.Event{Direction: kernel.In, Remote: peer}
 	loop := kernel.Event{Direction: kernel.Out, Remote: netip.MustParseAddr("127.0.0.9")}
+	leak := kernel.Event{Kind: kernel.EventLeak, Direction: kernel.In, Remote: peer}
+	loopLeak := kernel.Event{Kind: kernel.EventLeak, Direction: kernel.In, Remote: loop.Remote}
 	var own []kernel.Event
 	for _, address := range addresses() {
 		own = append(own, kernel.Event{Direction: kernel.Out, Remote: address})
@@ -38,6 +40,8 @@ func TestWake(t *testing.T) {
 		"quiet":           {[][]kernel.Event{nil, nil}, 0},
 		"out":             {[][]kernel.Event{nil, {in, out}}, 1},
 		"in":              {[][]kernel.Event{{in}, {in, in}}, 0},
+		"leak":            {[][]kernel.Event{{in, leak}}, 1},
+		"leak to itself":  {[][]kernel.Event{{loopLeak}}, 0},
 		"to itself":       {[][]kernel.Event{{loop}, own}, 0},
 		"nobody listened": {[][]kernel.Event{{out}, {out, out}, {out}}, 1},
 	} {

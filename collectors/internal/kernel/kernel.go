@@ -30,7 +30,10 @@
 // its way to another process when the capture began has no owner until it is used.
 // An IPv6 packet with more than four extension headers counts the rest of them as
 // payload. A connection that another process takes over counts once for each, and is
-// the former owner's until it is first used.
+// the former owner's until it is first used. What a holder sends by multipath TCP, on a
+// connection that it had before, raises no [EventLeak]: it is in the row. Of the ways
+// between programs those over the first 64 descriptors are not noted, nor those that
+// one which runs on opened after it began.
 package kernel
 
 import (

@@ -71,7 +71,8 @@ func (k *Kernel) SetServices(sockets []ServiceSocket) error {
 }
 
 // Exempt says whether an execution serves everybody, as the system's log does:
-// then it gets nothing by what it is sent, and passes nothing on.
+// then it gets nothing by what it is sent, and passes nothing on. Whoever says yes
+// says no when it has ended.
 func (k *Kernel) Exempt(owner Execution, yes bool) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()

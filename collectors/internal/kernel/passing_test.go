@@ -117,16 +117,18 @@ func TestHeldPassesBySocket(t *testing.T) {
 
 func TestNothingPassesWithoutAHolder(t *testing.T) {
 	k := open(t, Options{})
+	other := start(t, here(t), "idle")
+	other.awaitReady(t)
 	for name, prepare := range map[string]func(w, r Flow){
-		"no holder": func(w, r Flow) {},
-		"another":   func(w, r Flow) { entrust(t, k, running(t, k, self(t)), 1) },
+		"no holder": func(Flow, Flow) {},
+		"another":   func(Flow, Flow) { entrust(t, k, running(t, k, other.who[0]), 1) },
 		"exempt reader": func(w, r Flow) {
 			entrust(t, k, running(t, k, w), 1)
 			if err := k.Exempt(running(t, k, r), true); err != nil {
 				t.Fatal(err)
 			}
 		},
-		"exempt writer": func(w, r Flow) {
+		"exempt writer": func(w, _ Flow) {
 			entrust(t, k, running(t, k, w), 1)
 			if err := k.Exempt(running(t, k, w), true); err != nil {
 				t.Fatal(err)
@@ -151,4 +153,6 @@ func TestNothingPassesWithoutAHolder(t *testing.T) {
 	if rows := holdRows(t, k, reader); len(rows) != 1 {
 		t.Errorf("exempt no more: %+v", rows)
 	}
+	other.proceed(t)
+	other.end(t)
 }
