@@ -113,7 +113,7 @@ func (k *Kernel) OpensMisses() []string {
 	}
 	switch k.OpensMechanism() {
 	case OpensByFunctions:
-		return append(misses, "reading by a mapping that was made before the stores were set, and sharing it afterwards")
+		return append(misses, "writing to tmpfs by a mapping that the writer made before it held anything")
 	case OpensByTracepoints:
 		misses = append(misses,
 			"files on tmpfs and other file systems without the kernel's page cache, unless open at a reading",

@@ -242,33 +242,37 @@ int raise_marks(struct bpf_iter__bpf_map_elem *ctx)
 
 /* ---- where a file lies ---- */
 
-static __noinline __u64 stores_above(struct dentry *dentry, __u32 device)
+static __noinline __u64 root_holds(struct root *root, struct inode *inode)
+{
+	return !root->moved || root->generation == BPF_CORE_READ(inode, i_generation) ? root->stores : 0;
+}
+
+/* The verifier goes through this once, wherever it is called from: it has no pointers. */
+__noinline __u64 stores_above(__u64 from, __u32 device)
 {
 	struct root_key key = {.device = device};
+	struct dentry *dentry = (void *)(unsigned long)from;
 	__u64 found = 0;
 	int i;
 
-	for (i = 0; i < LEVELS; i++) {
+	for (i = 0; i < LEVELS && dentry; i++) {
 		struct inode *inode = BPF_CORE_READ(dentry, d_inode);
 		struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
 		struct root *root;
 
-		if (!inode)
-			break;
 		key.inode = BPF_CORE_READ(inode, i_ino);
 		root = bpf_map_lookup_elem(&roots, &key);
-		if (root && (!root->moved || root->generation == BPF_CORE_READ(inode, i_generation)))
-			found |= root->stores;
-		if (!parent || parent == dentry)
-			break;
-		dentry = parent;
+		if (root)
+			found |= root_holds(root, inode);
+		dentry = parent == dentry ? 0 : parent;
 	}
 	return found;
 }
 
 /* By all names that are known, since what reads tells of none. */
-static __noinline __u64 stores_with(struct inode *inode, __u32 device)
+__noinline __u64 stores_by(__u64 number, __u32 device)
 {
+	struct inode *inode = (void *)(unsigned long)number;
 	struct hlist_node *node = BPF_CORE_READ(inode, i_dentry.first);
 	__u64 found = 0;
 	int i;
@@ -280,10 +284,18 @@ static __noinline __u64 stores_with(struct inode *inode, __u32 device)
 			dentry = (void *)node - bpf_core_field_offset(struct dentry___flat, d_alias);
 		else
 			dentry = (void *)node - bpf_core_field_offset(struct dentry, d_u.d_alias);
-		found |= stores_above(dentry, device);
+		found |= stores_above((unsigned long)dentry, device);
 		node = BPF_CORE_READ(node, next);
 	}
 	return found;
+}
+
+static __always_inline __u64 stores_with(struct inode *inode, __u32 device)
+{
+	__u64 number = 0;
+
+	bpf_probe_read_kernel(&number, sizeof(number), &inode);
+	return stores_by(number, device);
 }
 
 static __always_inline int seen(enum access what, __u64 owner, struct inode *inode, __u32 device)
@@ -420,13 +432,18 @@ static __always_inline int writes(struct inode *inode)
 static __noinline int moved(struct inode *inode, __u32 device, __u64 stores, __u64 who)
 {
 	struct root_key key = {.device = device};
-	struct root root = {.stores = stores, .moved = 1};
+	struct root root = {.stores = stores, .moved = 1}, *known;
 
 	if ((BPF_CORE_READ(inode, i_mode) & FILE_TYPE) != DIRECTORY)
 		return derive(inode, device, who, stores);
 	key.inode = BPF_CORE_READ(inode, i_ino);
 	root.generation = BPF_CORE_READ(inode, i_generation);
-	if (bpf_map_update_elem(&roots, &key, &root, BPF_NOEXIST) && !bpf_map_lookup_elem(&roots, &key))
+	known = bpf_map_lookup_elem(&roots, &key);
+	if (known && (!known->moved || (known->generation == root.generation && (known->stores & stores) == stores)))
+		return 0;
+	if (known && known->generation == root.generation) /* else one that was removed, and its number is used anew */
+		root.stores |= known->stores;
+	if (bpf_map_update_elem(&roots, &key, &root, BPF_ANY))
 		count(LOST_DERIVED, 1);
 	return 0;
 }
@@ -443,9 +460,9 @@ static __noinline int goes(struct dentry *dentry, struct dentry *to)
 	device = BPF_CORE_READ(inode, i_sb, s_dev);
 	if (!bpf_map_lookup_elem(&devices, &device))
 		return 0;
-	left = stores_above(dentry, device);
+	left = stores_above((unsigned long)dentry, device);
 	if (left)
-		left &= ~stores_above(to, device);
+		left &= ~stores_above((unsigned long)to, device);
 	return left ? moved(inode, device, left, current_execution()) : 0;
 }
 
