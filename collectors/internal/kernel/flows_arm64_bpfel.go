@@ -237,6 +237,7 @@ const (
 	flowsMapDerived          = "derived"
 	flowsMapDevices          = "devices"
 	flowsMapEvents           = "events"
+	flowsMapFilter           = "filter"
 	flowsMapFlows            = "flows"
 	flowsMapFolded           = "folded"
 	flowsMapFrames           = "frames"
@@ -396,6 +397,7 @@ type flowsMapSpecs struct {
 	Derived   *ebpf.MapSpec `ebpf:"derived"`
 	Devices   *ebpf.MapSpec `ebpf:"devices"`
 	Events    *ebpf.MapSpec `ebpf:"events"`
+	Filter    *ebpf.MapSpec `ebpf:"filter"`
 	Flows     *ebpf.MapSpec `ebpf:"flows"`
 	Folded    *ebpf.MapSpec `ebpf:"folded"`
 	Frames    *ebpf.MapSpec `ebpf:"frames"`
@@ -449,6 +451,7 @@ type flowsMaps struct {
 	Derived   *ebpf.Map `ebpf:"derived"`
 	Devices   *ebpf.Map `ebpf:"devices"`
 	Events    *ebpf.Map `ebpf:"events"`
+	Filter    *ebpf.Map `ebpf:"filter"`
 	Flows     *ebpf.Map `ebpf:"flows"`
 	Folded    *ebpf.Map `ebpf:"folded"`
 	Frames    *ebpf.Map `ebpf:"frames"`
@@ -475,6 +478,7 @@ func (m *flowsMaps) Close() error {
 		m.Derived,
 		m.Devices,
 		m.Events,
+		m.Filter,
 		m.Flows,
 		m.Folded,
 		m.Frames,

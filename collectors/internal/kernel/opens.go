@@ -7,26 +7,13 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
-)
-
-// StoreDir is a directory that belongs to a store with all that is below, or a
-// single file.
-type StoreDir struct {
-	Store         uint   // number below 64, which must stay the store's
-	Device, Inode uint64 // as stat(2) has them
-}
-
-// How it is known who opens which file.
-const (
-	OpensByFunctions   = "functions"   // hooks on functions: each open, read, write and mapping
-	OpensByTracepoints = "tracepoints" // of the page cache
-	OpensByLooking     = ""            // only what is open at a reading
 )
 
 // Flags of struct devices in opens.h.
@@ -183,13 +170,15 @@ func (k *Kernel) introduce() error {
 }
 
 func (k *Kernel) setRoots(wanted map[flowsRootKey]uint64) error {
-	var gone []flowsRootKey
+	var gone, seen []flowsRootKey
 	var key flowsRootKey
 	var root flowsRoot
 	rows := k.maps[flowsMapRoots].Iterate()
 	for rows.Next(&key, &root) {
 		if root.Moved == 0 && wanted[key] == 0 {
 			gone = append(gone, key)
+		} else {
+			seen = append(seen, key)
 		}
 	}
 	if err := rows.Err(); err != nil {
@@ -200,8 +189,32 @@ func (k *Kernel) setRoots(wanted map[flowsRootKey]uint64) error {
 			return err
 		}
 	}
+	// Twice, since the programs may have set one in the moment in between.
+	if err := errors.Join(k.setFilter(wanted, seen), k.setFilter(wanted, seen)); err != nil {
+		return err
+	}
 	for key, stores := range wanted {
 		if err := k.maps[flowsMapRoots].Put(&key, &flowsRoot{Stores: stores}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// setFilter sets the bits of the roots. None is taken out, since the programs add to
+// them, too: one too many costs a look.
+func (k *Kernel) setFilter(wanted map[flowsRootKey]uint64, seen []flowsRootKey) error {
+	filter := k.maps[flowsMapFilter]
+	for _, key := range slices.AppendSeq(slices.Clone(seen), maps.Keys(wanted)) {
+		var bits uint64
+		word, bit := uint32(key.Inode/64%uint64(filter.MaxEntries())), uint64(1)<<(key.Inode%64)
+		if err := filter.Lookup(word, &bits); err != nil {
+			return err
+		}
+		if bits&bit != 0 {
+			continue
+		}
+		if err := filter.Put(word, bits|bit); err != nil {
 			return err
 		}
 	}

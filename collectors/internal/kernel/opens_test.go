@@ -52,7 +52,7 @@ func (l *fileLab) set(t *testing.T, more ...StoreDir) {
 
 func (l *fileLab) at(name string) string { return filepath.Join(l.beside, name) }
 
-func storeDir(t *testing.T, store uint, path string) StoreDir {
+func storeDir(t testing.TB, store uint, path string) StoreDir {
 	t.Helper()
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil {

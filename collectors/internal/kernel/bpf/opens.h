@@ -43,6 +43,16 @@ struct {
 	__type(value, struct root);
 } roots SEC(".maps");
 
+#define FILTER 1024
+
+/* A bit for each number of an inode in roots, and for others by chance: most directories are none. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, FILTER);
+	__type(key, __u32);
+	__type(value, __u64);
+} filter SEC(".maps");
+
 enum { HAS_STORES = 1, HAS_DERIVED = 2 };
 
 /* File systems that hold any of them: the quick way out for all others. */
@@ -242,6 +252,29 @@ int raise_marks(struct bpf_iter__bpf_map_elem *ctx)
 
 /* ---- where a file lies ---- */
 
+/* Parent and inode are neighbours in all known kernels, so that one call gets both. */
+static __always_inline struct dentry *look_at(struct dentry *dentry, struct inode **inode)
+{
+	const __u64 parent = bpf_core_field_offset(struct dentry, d_parent), child = bpf_core_field_offset(struct dentry, d_inode);
+	__u64 words[4] = {};
+
+	if (child == parent + 24) {
+		bpf_probe_read_kernel(words, sizeof(words), (void *)dentry + parent);
+		*inode = (void *)(unsigned long)words[3];
+		return (void *)(unsigned long)words[0];
+	}
+	*inode = BPF_CORE_READ(dentry, d_inode);
+	return BPF_CORE_READ(dentry, d_parent);
+}
+
+static __always_inline int may_be_root(__u64 number)
+{
+	__u32 word = number / 64 % FILTER;
+	__u64 *bits = bpf_map_lookup_elem(&filter, &word);
+
+	return bits && *bits >> number % 64 & 1;
+}
+
 static __noinline __u64 root_holds(struct root *root, struct inode *inode)
 {
 	return !root->moved || root->generation == BPF_CORE_READ(inode, i_generation) ? root->stores : 0;
@@ -256,14 +289,16 @@ __noinline __u64 stores_above(__u64 from, __u32 device)
 	int i;
 
 	for (i = 0; i < LEVELS && dentry; i++) {
-		struct inode *inode = BPF_CORE_READ(dentry, d_inode);
-		struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
+		struct inode *inode;
+		struct dentry *parent = look_at(dentry, &inode);
 		struct root *root;
 
 		key.inode = BPF_CORE_READ(inode, i_ino);
-		root = bpf_map_lookup_elem(&roots, &key);
-		if (root)
-			found |= root_holds(root, inode);
+		if (may_be_root(key.inode)) {
+			root = bpf_map_lookup_elem(&roots, &key);
+			if (root)
+				found |= root_holds(root, inode);
+		}
 		dentry = parent == dentry ? 0 : parent;
 	}
 	return found;
@@ -433,6 +468,8 @@ static __noinline int moved(struct inode *inode, __u32 device, __u64 stores, __u
 {
 	struct root_key key = {.device = device};
 	struct root root = {.stores = stores, .moved = 1}, *known;
+	__u64 *bits;
+	__u32 word;
 
 	if ((BPF_CORE_READ(inode, i_mode) & FILE_TYPE) != DIRECTORY)
 		return derive(inode, device, who, stores);
@@ -443,6 +480,10 @@ static __noinline int moved(struct inode *inode, __u32 device, __u64 stores, __u
 		return 0;
 	if (known && known->generation == root.generation) /* else one that was removed, and its number is used anew */
 		root.stores |= known->stores;
+	word = key.inode / 64 % FILTER;
+	bits = bpf_map_lookup_elem(&filter, &word);
+	if (bits)
+		__sync_fetch_and_or(bits, 1ULL << key.inode % 64);
 	if (bpf_map_update_elem(&roots, &key, &root, BPF_ANY))
 		count(LOST_DERIVED, 1);
 	return 0;
