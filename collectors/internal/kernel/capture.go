@@ -51,6 +51,7 @@ type Kernel struct {
 	last     *Reading // that nobody has taken
 
 	stores     map[flowsRootKey]uint64 // as set last; nil not yet
+	blind      error                   // why programs that look at files could not be used; nil if they are
 	introduced bool                    // the programs know which process this is
 	underived  uint64                  // files of a store's data that were let go of
 }

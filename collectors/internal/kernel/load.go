@@ -87,6 +87,7 @@ func (k *Kernel) load(spec *ebpf.CollectionSpec, existing map[string]*ebpf.Map) 
 	if k.loadFlows(spec, existing) != nil {
 		return err
 	}
+	k.blind = err
 	return nil
 }
 

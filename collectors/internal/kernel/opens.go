@@ -115,6 +115,9 @@ func (k *Kernel) OpensMisses() []string {
 		}
 		return append(misses, "writing by a holder where another has just written, on file systems other than ext4")
 	}
+	if k.blind != nil {
+		misses = append(misses, "all else, since the kernel refuses programs that look at files: "+k.blind.Error())
+	}
 	return append(misses, "all that is opened and closed between two readings", "files that a holder wrote or moved")
 }
 

@@ -325,12 +325,18 @@ __noinline __u64 stores_by(__u64 number, __u32 device)
 	return found;
 }
 
-static __always_inline __u64 stores_with(struct inode *inode, __u32 device)
+/* What the verifier knows to be a pointer is none for a function that it goes through once. */
+static __always_inline __u64 number_of(void *pointer)
 {
 	__u64 number = 0;
 
-	bpf_probe_read_kernel(&number, sizeof(number), &inode);
-	return stores_by(number, device);
+	bpf_probe_read_kernel(&number, sizeof(number), &pointer);
+	return number;
+}
+
+static __always_inline __u64 stores_with(struct inode *inode, __u32 device)
+{
+	return stores_by(number_of(inode), device);
 }
 
 static __always_inline int seen(enum access what, __u64 owner, struct inode *inode, __u32 device)
@@ -501,9 +507,9 @@ static __noinline int goes(struct dentry *dentry, struct dentry *to)
 	device = BPF_CORE_READ(inode, i_sb, s_dev);
 	if (!bpf_map_lookup_elem(&devices, &device))
 		return 0;
-	left = stores_above((unsigned long)dentry, device);
+	left = stores_above(number_of(dentry), device);
 	if (left)
-		left &= ~stores_above((unsigned long)to, device);
+		left &= ~stores_above(number_of(to), device);
 	return left ? moved(inode, device, left, current_execution()) : 0;
 }
 
