@@ -79,20 +79,13 @@ func (k *Kernel) load(spec *ebpf.CollectionSpec, existing map[string]*ebpf.Map) 
 	if err := chooseFiles(spec, k.types); err != nil {
 		return err
 	}
-	err := k.loadFlows(spec, existing)
+	err := k.attempt(spec, existing)
 	if err == nil {
 		return nil
 	}
 	drop(spec, ofFiles()...) // flows are more than files
-	if k.loadFlows(spec, existing) != nil {
-		return err
-	}
 	k.blind = err
-	return nil
-}
-
-func (k *Kernel) loadFlows(spec *ebpf.CollectionSpec, existing map[string]*ebpf.Map) error {
-	err := k.attempt(spec, existing)
+	err = k.attempt(spec, existing)
 	if err == nil || spec.Programs[flowsProgOnInetSend] == nil {
 		return err
 	}

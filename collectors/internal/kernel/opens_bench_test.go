@@ -2,10 +2,10 @@ package kernel
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -21,7 +21,7 @@ func manyFiles(tb testing.TB, dir string, n int) operation {
 	}
 	fds := make([]int, n)
 	for i := range fds {
-		f, err := os.Create(filepath.Join(dir, fmt.Sprint(i)))
+		f, err := os.Create(filepath.Join(dir, strconv.Itoa(i)))
 		if err != nil {
 			tb.Fatal(err)
 		}

@@ -23,8 +23,6 @@ type fileLab struct {
 	file          string // the store's
 }
 
-func (l *fileLab) mechanism() string { return l.k.OpensMechanism() }
-
 // labs gives a store of number 3 in one directory and another directory.
 func labs(t *testing.T, k *Kernel) *fileLab {
 	t.Helper()
@@ -94,7 +92,7 @@ func ownMounts(cmd *exec.Cmd) {
 
 // Whatever way a program reads a file of a store, it is known, and nobody else.
 func TestReadersHold(t *testing.T) {
-	k := openOwn(t, Options{})
+	k := open(t, Options{})
 	t.Logf("opens by %q; misses %q", k.OpensMechanism(), k.OpensMisses())
 	for name, test := range map[string]func(*testing.T, *fileLab) Flow{
 		"read":   func(t *testing.T, l *fileLab) Flow { return run(t, nil, "files read %s", l.file) },
@@ -176,7 +174,7 @@ func (l *fileLab) overlayable(t *testing.T) bool {
 
 // What touches a store without reading it, or reads something else.
 func TestOthersHoldNothing(t *testing.T) {
-	l := labs(t, openOwn(t, Options{}))
+	l := labs(t, open(t, Options{}))
 	if err := os.WriteFile(l.at("other"), []byte("of nobody\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +197,7 @@ func TestOthersHoldNothing(t *testing.T) {
 
 // What is open when the stores are set.
 func TestOpenedBefore(t *testing.T) {
-	k := openOwn(t, Options{})
+	k := open(t, Options{})
 	l := labs(t, k)
 	if err := k.SetStores(nil); err != nil {
 		t.Fatal(err)
