@@ -2,7 +2,6 @@ package agent
 
 import (
 	"maps"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -32,11 +31,8 @@ type Growth struct {
 
 // rowKey names a flow from round to round.
 type rowKey struct {
-	process             inventory.Execution
-	netNS               uint64
-	direction, protocol string
-	local, remote       netip.AddrPort
-	folded              inventory.Zone // of a row without addresses, of which there is one for each zone
+	process inventory.Execution
+	inventory.FlowKey
 }
 
 // row is what was known of a flow the last time it was seen.
@@ -85,10 +81,7 @@ func (g *Growth) Next(s *inventory.Snapshot, short bool) []Moved {
 // its own, and shrinks for a moment where a segment is sent again.
 func (g *Growth) advance(flow *inventory.Flow) (*row, inventory.Volume) {
 	now := inventory.Volume{Sent: flow.Sent, Received: flow.Received, Connections: flow.Connections}
-	key := rowKey{flow.Process, flow.NetNS, flow.Direction, flow.Protocol, flow.Local, flow.Remote, 0}
-	if flow.Folded {
-		key.folded = flow.Zone
-	}
+	key := rowKey{flow.Process, flow.Key()}
 	known := g.rows[key]
 	switch {
 	case known == nil || known.began != flow.Began:

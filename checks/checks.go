@@ -20,6 +20,7 @@ import (
 
 	"cityward/checks/access"
 	"cityward/checks/coverage"
+	"cityward/checks/custody"
 	"cityward/checks/finding"
 	"cityward/checks/flows"
 	"cityward/checks/freedom"
@@ -40,6 +41,8 @@ func All() []Check {
 	return []Check{
 		{location.DAT001(), location.JudgeDAT001},
 		{location.DAT002(), location.JudgeDAT002},
+		{flows.DAT008(), flows.JudgeDAT008},
+		{flows.DAT010(), flows.JudgeDAT010},
 		{flows.NET001(), flows.JudgeNET001},
 		{flows.NET002(), flows.JudgeNET002},
 		{flows.NET005(), flows.JudgeNET005},
@@ -49,6 +52,8 @@ func All() []Check {
 		{freedom.SWF001(), freedom.JudgeSWF001},
 		{freedom.SWF003(), freedom.JudgeSWF003},
 		{access.ACC002(), access.JudgeACC002},
+		{custody.CUS001(), custody.JudgeCUS001},
+		{custody.CUS002(), custody.JudgeCUS002},
 		{coverage.AGT001(), coverage.JudgeAGT001},
 		{coverage.AGT002(), coverage.JudgeAGT002},
 	}

@@ -266,8 +266,8 @@ func leaks(t *testing.T, found []finding.Finding) {
 		t.Errorf("store %q, severity %v, disposition %q", f.Store, f.Severity, f.Disposition)
 	}
 	got := fmt.Sprint(f.Facts)
-	want := "map[connections:1 countries:[US] first:2026-07-01T11:00:00Z how:[direct] last:2026-07-01T12:00:00Z " +
-		"operators:[Example Cloud] programs:[/usr/bin/java] protocols:[tcp] received_bytes:20 sent_bytes:100]"
+	want := "map[chain:[[map[evidence: how:direct pid:10 program:/usr/bin/java since:0001-01-01T00:00:00Z]]] connections:1 countries:[US] first:2026-07-01T11:00:00Z how:[direct] last:2026-07-01T12:00:00Z " +
+		"operators:[Example Cloud] path:/usr/bin/java programs:[/usr/bin/java] protocols:[tcp] received_bytes:20 sent_bytes:100]"
 	if got != want {
 		t.Errorf("facts %s\nwant  %s", got, want)
 	}

@@ -74,7 +74,7 @@ func All() []Spec {
 		{"access", []string{inventory.KindAccess}, false, func(m *Machine) Collector { return access.New(m.Host, m.Config) }},
 		{"dpkg", []string{inventory.KindComponents, inventory.KindLicences}, true, func(m *Machine) Collector { return dpkg.New(m.Host) }},
 		{"flow", []string{inventory.KindFlows, inventory.KindListeners}, true, func(m *Machine) Collector { return flow.New(m.Host, m.Config, m.kernel) }},
-		{"custody", []string{inventory.KindHoldings}, true, func(m *Machine) Collector { return custody.New(m.Host, m.Config) }},
+		{"custody", []string{inventory.KindHoldings}, true, func(m *Machine) Collector { return custody.New(m.Host, m.Config, m.kernel) }},
 		{"geo", []string{inventory.KindPlaces}, true, func(m *Machine) Collector { return geo.New(m.Host, m.Config) }},
 	}
 }

@@ -40,8 +40,9 @@ type Policy struct {
 	Software  Software
 	Stores    []DataStore // [[data_store]]
 	Transfers []Transfer  // [[transfer]]
-	Waivers   []Waiver    // of waivers.toml beside the configuration
-	WaiverErr error       // why no waiver is honoured; nil if the file is sound or absent
+	Custody   Custody
+	Waivers   []Waiver // of waivers.toml beside the configuration
+	WaiverErr error    // why no waiver is honoured; nil if the file is sound or absent
 
 	lookup *lookup // made when the policy is read; see [Policy.InCity]
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -47,6 +48,10 @@ func TestDefault(t *testing.T) {
 		Log:     Log{Level: "info", Format: "logfmt"},
 	}
 	want.Software = Software{FreeShareMinimum: 0.9, UnknownShareMaximum: 0.05}
+	want.Custody = Custody{AlertBytes: firstByte(), HolderMaximum: 0.5, Relays: cfg.Custody.Relays}
+	if !slices.Contains(cfg.Custody.Relays, "/usr/lib/systemd/systemd-journald") {
+		t.Errorf("relays are %q", cfg.Custody.Relays)
+	}
 	want.lookup = cfg.lookup
 	if !reflect.DeepEqual(cfg, want) {
 		t.Errorf("got %+v, want %+v", cfg, want)
@@ -58,6 +63,15 @@ func TestDefault(t *testing.T) {
 	}
 }
 
+// firstByte is that every way of holding alerts at once.
+func firstByte() map[string]uint64 {
+	least := make(map[string]uint64)
+	for _, how := range ways() {
+		least[how] = 1
+	}
+	return least
+}
+
 // TestDefaultDocumentsAll makes a configuration of the examples in the default
 // and demands that it sets every field there is.
 func TestDefaultDocumentsAll(t *testing.T) {
@@ -67,7 +81,7 @@ func TestDefaultDocumentsAll(t *testing.T) {
 		switch field.Name {
 		case "Source":
 		case "Policy":
-			for _, part := range []any{cfg.City, cfg.Software, cfg.Stores, cfg.Transfers} {
+			for _, part := range []any{cfg.City, cfg.Software, cfg.Stores, cfg.Transfers, cfg.Custody} {
 				filled(t, reflect.TypeOf(part).String(), reflect.ValueOf(part))
 			}
 		default:
@@ -85,7 +99,7 @@ func TestDefaultDocumentsAll(t *testing.T) {
 // without it, and the example of waivers.
 func examples(t *testing.T) (main, waivers string) {
 	t.Helper()
-	example := regexp.MustCompile(`^#((\[\[)?[a-z_]+)(\]\]| = )`)
+	example := regexp.MustCompile(`^#((\[\[)?[a-z_.]+)(\]\]| = )`)
 	var lines []string
 	section := 0 // where the lines of the section begin
 	for line := range strings.SplitSeq(defaultText, "\n") {
@@ -164,6 +178,13 @@ func TestParseFull(t *testing.T) {
 					Ports: []uint16{80, 443}, Stores: []string{"web"}, Purpose: "the city's web site", LegalBasis: "GDPR art. 6(1)(e)",
 					Owner: "web team", ApprovedBy: "mayor", Expires: time.Date(2026, 1, 1, 23, 59, 59, 999999999, time.UTC),
 				},
+			},
+			Custody: Custody{
+				AlertBytes:    map[string]uint64{"direct": 1, "service": 1, "descendant": 1, "pipeline": 1000, "derived": 0},
+				HolderMaximum: 0.25, Relays: []string{"/usr/bin/dbus-daemon"},
+				Ignore: []CustodyIgnore{{
+					Program: "/usr/bin/updatedb", How: []string{"direct", "derived"}, Stores: []string{"civil-registry"}, Reason: "reads names alone",
+				}},
 			},
 			lookup: cfg.lookup,
 		},

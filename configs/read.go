@@ -19,6 +19,7 @@ func (c *Config) read(t *table) {
 	c.Software.read(t.section("software"))
 	c.Stores = readStores(t.rows("data_store"))
 	c.Transfers = readTransfers(t.rows("transfer"), c.Stores)
+	c.Custody.read(t.section("custody"), c.Stores)
 	t.close()
 
 	for _, s := range c.Stores {

@@ -46,6 +46,7 @@ func (c *Config) Text() []byte {
 	w.plain("free_share_minimum", strconv.FormatFloat(c.Software.FreeShareMinimum, 'f', -1, 64))
 	w.plain("unknown_share_maximum", strconv.FormatFloat(c.Software.UnknownShareMaximum, 'f', -1, 64))
 	w.list("local_programs", quoted(c.Software.LocalPrograms))
+	w.custody(&c.Custody)
 	for _, s := range c.Stores {
 		w.store(s)
 	}
@@ -83,6 +84,23 @@ func (w *writer) list(key string, values []string) {
 func (w *writer) some(key string, values []string) {
 	if len(values) > 0 {
 		w.list(key, values)
+	}
+}
+
+func (w *writer) custody(c *Custody) {
+	w.head("[custody]")
+	w.list("relays", quoted(c.Relays))
+	w.plain("holder_maximum", strconv.FormatFloat(c.HolderMaximum, 'f', -1, 64))
+	w.head("[custody.alert_bytes]")
+	for _, how := range ways() {
+		w.plain(how, strconv.FormatUint(c.AlertBytes[how], 10))
+	}
+	for _, i := range c.Ignore {
+		w.head("[[custody.ignore]]")
+		w.text("program", i.Program)
+		w.some("how", quoted(i.How))
+		w.some("stores", quoted(i.Stores))
+		w.text("reason", i.Reason)
 	}
 }
 

@@ -161,7 +161,7 @@ func (l *Ledger) Gaps() []inventory.Gap {
 	var gaps []inventory.Gap
 	gap := inventory.Gap{Collector: "ledger", Kind: inventory.KindHistory, Subject: "ledger"}
 	if l.trouble != "" {
-		gap.Reason, gap.Lost = l.trouble, int(min(l.lost, 1<<31-1)) //nolint:gosec // bounded
+		gap.Reason, gap.Lost = l.trouble, int(min(l.lost, 1<<31-1))
 		gaps = append(gaps, gap)
 	}
 	if n := l.lives.over(); n > 0 {

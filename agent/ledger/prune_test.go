@@ -2,9 +2,9 @@ package ledger
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -100,7 +100,7 @@ func TestMoreThingsThanAreRemembered(t *testing.T) {
 	bounded := newLives()
 	components, programs := make(map[string]sight[componentState]), make(map[string]sight[programState])
 	for i := range maxItems + 7 {
-		c, p := componentState{Name: fmt.Sprint(i)}, programState{Executable: fmt.Sprint(i)}
+		c, p := componentState{Name: strconv.Itoa(i)}, programState{Executable: strconv.Itoa(i)}
 		components[c.key()], programs[p.key()] = sight[componentState]{state: c}, sight[programState]{state: p}
 	}
 	never := func(programState) bool { return false }

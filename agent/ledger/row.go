@@ -43,9 +43,9 @@ type digest [sha256.Size]byte
 func (r *Row) canonical() []byte {
 	data := make([]byte, 0, 24+len(r.Kind)+len(r.Body))
 	data = binary.BigEndian.AppendUint64(data, r.Seq)
-	data = binary.BigEndian.AppendUint64(data, uint64(r.Time.UnixMilli())) //nolint:gosec // only the bits matter
+	data = binary.BigEndian.AppendUint64(data, uint64(r.Time.UnixMilli()))
 	for _, part := range [][]byte{[]byte(r.Kind), r.Body} {
-		data = binary.BigEndian.AppendUint32(data, uint32(len(part))) //nolint:gosec // bodies are bounded
+		data = binary.BigEndian.AppendUint32(data, uint32(len(part)))
 		data = append(data, part...)
 	}
 	return data
@@ -77,7 +77,7 @@ func (s *seal) message() []byte {
 	data = binary.BigEndian.AppendUint64(data, s.seq)
 	data = append(data, s.hash[:]...)
 	data = append(data, s.open[:]...)
-	data = binary.BigEndian.AppendUint64(data, uint64(s.time)) //nolint:gosec // only the bits matter
+	data = binary.BigEndian.AppendUint64(data, uint64(s.time))
 	return append(data, s.key...)
 }
 

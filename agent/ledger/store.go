@@ -227,7 +227,7 @@ func (s *store) commit(ctx context.Context, b *batch) error {
 	}
 	for i, e := range b.rows {
 		if e.written != nil {
-			e.written(s.seq + uint64(i) + 1) //nolint:gosec // an index is never negative
+			e.written(s.seq + uint64(i) + 1)
 		}
 	}
 	s.seq, s.hash, s.open = seq, hash, sum

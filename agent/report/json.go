@@ -139,10 +139,10 @@ func (d documenter) flows() []Flow {
 	return docs
 }
 
-func (d documenter) custody() []jsonHolding {
-	docs := []jsonHolding{}
+func (d documenter) custody() []Holding {
+	docs := []Holding{}
 	for _, h := range d.Holdings {
-		docs = append(docs, jsonHolding{
+		docs = append(docs, Holding{
 			Store: h.Store, Program: d.process(h.Process), How: h.How, Since: h.Since.UTC(), From: d.process(h.From),
 			Evidence: known(h.Evidence), Destinations: d.destinations(h),
 		})
@@ -153,7 +153,7 @@ func (d documenter) custody() []jsonHolding {
 func (d documenter) destinations(h inventory.Holding) []jsonDestination {
 	docs := []jsonDestination{}
 	for _, f := range d.FlowsOf(h.Process) {
-		doc := jsonDestination{Zone: f.Zone.String(), Sent: f.Sent, First: f.First.UTC(), Last: f.Last.UTC()}
+		doc := jsonDestination{Zone: f.Zone.String(), Sent: h.Sent(&f), First: f.First.UTC(), Last: f.Last.UTC()}
 		if remote := endpoint(f.Remote); remote != nil {
 			doc.Address, doc.Port = &remote.Address, &remote.Port
 		}

@@ -14,7 +14,7 @@ type jsonScan struct {
 	DataStores []jsonStore            `json:"data_stores"`
 	Candidates []jsonCandidate        `json:"candidates"`
 	Flows      []Flow                 `json:"flows"`
-	Custody    []jsonHolding          `json:"custody"`
+	Custody    []Holding              `json:"custody"`
 	Checks     []jsonCheck            `json:"checks"`
 	Findings   []jsonFinding          `json:"findings"`
 	Gaps       []jsonGap              `json:"gaps"`
@@ -117,7 +117,9 @@ type Flow struct {
 	Last        time.Time     `json:"last"`
 }
 
-type jsonHolding struct {
+// Holding is one program's hold on one store's data, and where it sent bytes while it
+// held it.
+type Holding struct {
 	Store        string            `json:"store"`
 	Program      *jsonProcess      `json:"program"`
 	How          string            `json:"how"`

@@ -91,6 +91,9 @@ type exchange struct {
 	first, last    time.Time
 	uncovered      bool // some flow of it is under no transfer
 	carried        bool // and some such flow can have carried something
+
+	held  map[string]uint64 // bytes that holders sent under no transfer, by how they held the data
+	chain [][]step          // how each came by it
 }
 
 func (e *exchange) add(f *inventory.Flow, program, how string, transfers []string) {
@@ -133,6 +136,8 @@ func include[T comparable](list []T, item T) []T {
 func (e *exchange) finding(s *inventory.Snapshot, p *configs.Policy) finding.Finding {
 	f := finding.Finding{Subject: e.subject, Facts: e.facts(s)}
 	switch {
+	case e.held != nil && e.uncovered:
+		e.judgeHeld(p, &f)
 	case !e.uncovered:
 		f.Verdict, f.Disposition = finding.Pass, finding.TransferUsed
 		f.Reason = "under approved transfer " + e.transfers[0]
@@ -165,6 +170,9 @@ func (e *exchange) facts(s *inventory.Snapshot) map[string]any {
 	facts := map[string]any{
 		"programs": e.programs, "protocols": e.protocols, "sent_bytes": e.sent, "received_bytes": e.received,
 		"connections": e.connections, "first": e.first.UTC().Format(time.RFC3339), "last": e.last.UTC().Format(time.RFC3339),
+	}
+	if len(e.chain) > 0 {
+		facts["path"], facts["chain"] = e.path(), describe(s, e.chain)
 	}
 	for key, list := range map[string][]string{"how": e.hows, "countries": countries, "operators": operators, "transfers": e.transfers} {
 		if len(list) > 0 && !slices.Equal(list, []string{unplaced}) {

@@ -2,6 +2,7 @@ package flows
 
 import (
 	"fmt"
+	"slices"
 
 	"cityward/checks/finding"
 	"cityward/collectors/inventory"
@@ -13,18 +14,18 @@ import (
 func NET001() finding.Rule {
 	return finding.Rule{
 		ID:        "NET-001",
-		Title:     "No program that holds declared data is connected beyond the city",
+		Title:     "No program that holds declared data sends beyond the city",
 		Severity:  finding.Critical,
 		Rationale: "A program that can read citizens' data and can speak with the outside can carry the data there. This is where data leaves the city's hardware.",
 		Decides: finding.Decides{
 			finding.Pass:          "no holder of the store's data was connected beyond the city, but for approved transfers, which are listed",
-			finding.Fail:          "a holder was connected beyond the city, in either direction, under no approved transfer that names the store",
-			finding.Review:        "a holder only tried to connect, or the policy names no network of the city",
+			finding.Fail:          "while it held the data, a program sent as many bytes beyond the city as custody.alert_bytes names for how it held it (the first one, if the policy does not say otherwise), on a connection in either direction, under no approved transfer that names the store; where bytes are not counted, a connection is enough",
+			finding.Review:        "a holder was connected, or tried to be, and sent less than that; or the policy names no network of the city",
 			finding.Unknown:       "connections or holders may have gone unseen, or a connection beyond the city belongs to no known program",
 			finding.NotApplicable: "no program holds the store's data, or the data is public",
 		},
 		Remedy:   "Stop the connection, or separate the program from the data. If the exchange is lawful and wanted, record it as a [[transfer]] that names the store.",
-		Pitfalls: "Backup and indexing agents hold all that they read. A second hop (a relay, a message queue, a copied file) is seen only if its program holds the data itself. A file that is opened and closed between two rounds is not seen; what was seen open counts until its program ends.",
+		Pitfalls: "What was sent is not looked at: a holder may have sent something else. A hold counts until its program ends. Backup and indexing agents hold all that they read; programs that all others talk to (custody.relays) are not made holders by that. Below tier bpf, files that are opened and closed between two rounds are not seen, nor are copies.",
 		Needs:    []string{inventory.KindFlows, inventory.KindHoldings, inventory.KindProcesses},
 		Stores:   true,
 		Maps: finding.Maps{
@@ -61,20 +62,43 @@ func JudgeNET001(s *inventory.Snapshot, p *configs.Policy) []finding.Finding {
 
 // exchangesOfHolders adds up what a store's holders exchanged beyond the city.
 func exchangesOfHolders(s *inventory.Snapshot, p *configs.Policy, store string) (holders int, exchanged ledger) {
-	hows := make(map[inventory.Execution]string)
-	for _, h := range s.HoldingsOf(store) {
-		if _, known := hows[h.Process]; known {
-			continue // sorted by how: direct comes first
-		}
-		hows[h.Process] = h.How
-		flows := s.FlowsOf(h.Process)
+	counted := countsBytes(s)
+	for _, holds := range byProcess(s.HoldingsOf(store)) {
+		holders++
+		strongest := &holds[0]
+		flows := s.FlowsOf(strongest.Process)
 		for i := range flows {
-			if f := &flows[i]; beyond(f) {
-				exchanged.exchange(store+endpoint(f)).add(f, program(s, f.Process), h.How, covering(s, p, f, store))
+			f := &flows[i]
+			if !beyond(f) {
+				continue
 			}
+			e := exchanged.exchange(store + endpoint(f))
+			e.addHeld(s, holds, f, covering(s, p, f, store), counted)
 		}
 	}
-	return len(hows), exchanged
+	return holders, exchanged
+}
+
+// byProcess parts the holdings of one store, which are sorted: the strongest of each
+// program comes first.
+func byProcess(all []inventory.Holding) [][]inventory.Holding {
+	var parts [][]inventory.Holding
+	for from := 0; from < len(all); {
+		to := from + 1
+		for to < len(all) && all[to].Process == all[from].Process {
+			to++
+		}
+		parts = append(parts, all[from:to])
+		from = to
+	}
+	return parts
+}
+
+// countsBytes reports whether a flow without bytes is known to have carried none.
+func countsBytes(s *inventory.Snapshot) bool {
+	return slices.ContainsFunc(s.Captures, func(c inventory.Capture) bool {
+		return c.Name == inventory.CaptureFlows && c.Tier == inventory.TierBPF
+	})
 }
 
 // quiet is the finding for a store whose holders did nothing that is not

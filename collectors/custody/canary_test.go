@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"cityward/collectors/internal/host"
-	"cityward/configs"
 )
 
 // The look at open files is not believed: it has to find one of this process, and
@@ -23,11 +22,10 @@ func TestCanary(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer proc.Close()
-	r := &round{Collector: New(h, &configs.Config{}), proc: proc}
-	if deaf := r.canary(os.Getpid()); deaf != "" {
+	if deaf := canary(proc, os.Getpid()); deaf != "" {
 		t.Error(deaf)
 	}
-	if deaf := r.canary(os.Getppid()); !strings.Contains(deaf, "not found") {
+	if deaf := canary(proc, os.Getppid()); !strings.Contains(deaf, "not found") {
 		t.Errorf("in the parent: %q", deaf)
 	}
 }

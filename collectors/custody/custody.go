@@ -1,21 +1,31 @@
-// Package custody finds the programs that hold a data store's data: those with a
-// file of the store open or mapped, and those connected to one of its services.
+// Package custody finds the programs that hold a data store's data, and how each
+// came by it.
+//
+// It is a graph. Its roots are those who had a file of the store open or mapped
+// (direct) and those who were connected to one of its services (service). From a
+// holder the data goes on to the programs that it starts (descendant), to those
+// that a pipe, a terminal or a local socket leads to (pipeline) and to those that
+// read what it wrote or moved (derived). A hold lasts as long as the program runs,
+// since what was read once may stay in its memory.
+//
+// Where the kernel tells (tier bpf), it has seen each open as it happened, and
+// each start, write and message of those that it knew to hold something; this
+// room joins what needs a look at the whole machine: services, pipes between
+// programs that began with both ends, connections over loopback. What it finds it
+// tells the kernel, so that what follows is seen as it happens, too. Otherwise
+// (tier poll) open files are looked up once a round, what is opened and closed in
+// between is not seen, and derived files are not followed. That is always a gap, so
+// no check that rests on the absence of a holder passes by it.
 //
 // A file is recognised by where it lies, not by the path that led to it: the
 // mount that a descriptor was opened through and the path below it give the
 // path inside the file system, which is the same through bind mounts, other
-// mount namespaces and changed roots. So the store itself is never walked, but
-// for one case: a file with several names may have been opened by one outside
-// of the store, and is then looked up among the store's files with several
-// names. That list is made when it is first needed, within bounds.
+// mount namespaces and changed roots. An open directory is no hold: whoever lists
+// names has read no data.
 //
-// An open directory is no hold: whoever lists names has read no data. A hold
-// lasts as long as the program runs, since what was read once may stay in its
-// memory after the file is closed; Since is the first round that saw it.
-//
-// What is opened and closed between two rounds is not seen. That is always a
-// gap, so no check that rests on the absence of a holder passes by this room
-// alone.
+// Data is not looked at, so a way by which it can go counts as one by which it
+// went. The policy keeps that in hand: relays and custody.ignore name programs that
+// are told things by all others and are not made holders by that.
 //
 // Sources: proc_pid_fd(5), proc_pid_fdinfo(5), proc_pid_maps(5),
 // proc_pid_mountinfo(5).
@@ -33,6 +43,7 @@ import (
 	"time"
 
 	"cityward/collectors/internal/host"
+	"cityward/collectors/internal/kernel"
 	"cityward/collectors/inventory"
 	"cityward/configs"
 )
@@ -45,10 +56,19 @@ const (
 
 // Collector looks for holders. It remembers those it found.
 type Collector struct {
-	host  *host.Host
-	cfg   *configs.Config
-	held  map[hold]memory
-	names map[string]*linked // by directory of a store
+	host    *host.Host
+	cfg     *configs.Config
+	kernel  *kernel.Kernel
+	held    map[hold]*memory
+	past    map[inventory.Execution]*past
+	sent    map[flowID]uint64  // of flows beyond this machine, in the last round
+	names   map[string]*linked // by directory of a store
+	refused map[inventory.Execution]time.Time
+	numbers map[string]uint                // of stores, as the kernel knows them
+	exempt  map[inventory.Execution]bool   // relays that the kernel was told of
+	marked  map[inventory.Execution]uint64 // holders likewise
+	losses  kernel.Recent
+	rounds  uint64
 }
 
 // hold is what one execution holds and how.
@@ -63,32 +83,42 @@ type memory struct {
 	since    time.Time
 	from     inventory.Execution
 	evidence string
+	before   map[inventory.FlowKey]uint64
 }
 
 // New makes a collector for one machine and one policy.
-func New(h *host.Host, cfg *configs.Config) *Collector {
-	return &Collector{host: h, cfg: cfg, held: make(map[hold]memory), names: make(map[string]*linked)}
+func New(h *host.Host, cfg *configs.Config, k *kernel.Kernel) *Collector {
+	return &Collector{
+		host: h, cfg: cfg, kernel: k,
+		held: make(map[hold]*memory), past: make(map[inventory.Execution]*past), sent: make(map[flowID]uint64),
+		names: make(map[string]*linked), refused: make(map[inventory.Execution]time.Time),
+		exempt: make(map[inventory.Execution]bool), marked: make(map[inventory.Execution]uint64),
+	}
 }
 
-// Configure takes a new policy. Holds of stores that it no longer declares are
-// forgotten.
+// Configure takes a new policy. Holds of stores that it no longer declares, and
+// those that it now ignores, are forgotten.
 func (c *Collector) Configure(cfg *configs.Config) {
 	c.cfg = cfg
-	maps.DeleteFunc(c.held, func(h hold, _ memory) bool {
+	maps.DeleteFunc(c.held, func(h hold, _ *memory) bool {
 		_, declared := cfg.Store(h.store)
-		return !declared
+		return !declared || c.ignores(h)
 	})
 	clear(c.names)
+	clear(c.refused)
 }
 
 // round is the work of one Collect.
 type round struct {
 	*Collector
 	seen  *inventory.Facts
-	proc  *host.Proc
 	now   time.Time
+	self  int // process id of this program; 0 it is another machine's tree
 	gaps  []inventory.Gap
 	files *files
+	alive map[inventory.Execution]*inventory.Process
+	byPID map[int]inventory.Execution // running
+	owner map[inventory.FileID]*inventory.Owner
 }
 
 // Collect lists who holds declared data. Without a declared store there is
@@ -97,27 +127,48 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 	if err := ctx.Err(); err != nil {
 		return inventory.Facts{}, err
 	}
-	facts := inventory.Facts{Captures: []inventory.Capture{
-		{Name: inventory.CaptureOpens, Tier: inventory.TierPoll, Reason: sampled},
-	}}
-	if len(c.cfg.Stores) == 0 {
-		return facts, nil
+	c.rounds++
+	r := &round{Collector: c, seen: seen, now: c.host.Now()}
+	if c.host.Live() {
+		r.self = os.Getpid()
 	}
-	proc, err := c.host.OpenProc()
+	trace, err := r.trace()
 	if err != nil {
 		return inventory.Facts{}, err
 	}
-	defer proc.Close()
-	c.forget(seen)
-	r := &round{Collector: c, seen: seen, proc: proc, now: c.host.Now()}
-	r.gap("", inventory.CaptureOpens, sampled, 0)
-	r.files = r.newFiles()
-	if err := r.direct(ctx); err != nil {
+	if len(c.cfg.Stores) == 0 {
+		return inventory.Facts{Captures: []inventory.Capture{r.capture(trace)}}, nil
+	}
+	r.index()
+	r.forget()
+	links := r.processLinks(trace)
+	if trace != nil {
+		r.tracedRoots(trace)
+		r.tracedLinks(trace, links)
+	} else if err := r.direct(ctx); err != nil {
 		return inventory.Facts{}, err
 	}
 	r.services()
-	facts.Holdings, facts.Gaps = c.holdings(), r.gaps
+	r.socketLinks(links)
+	r.spread(links)
+	if trace != nil {
+		r.tell()
+	}
+	r.measure()
+	rows := r.holdings()
+	facts := inventory.Facts{Captures: []inventory.Capture{r.capture(trace)}, Holdings: rows}
+	before := r.former(rows)
+	facts.Former, facts.Passed, facts.Owners = before.processes, before.holdings, before.owners
+	facts.Gaps = r.gaps
 	return facts, nil
+}
+
+// capture says how opens are watched.
+func (r *round) capture(trace *kernel.Reading) inventory.Capture {
+	if trace == nil {
+		return inventory.Capture{Name: inventory.CaptureOpens, Tier: inventory.TierPoll, Reason: sampled}
+	}
+	return r.tracedCapture(trace)
 }
 
 func (r *round) gap(store, subject, reason string, lost int) {
@@ -127,34 +178,53 @@ func (r *round) gap(store, subject, reason string, lost int) {
 	})
 }
 
-// forget drops the holds of executions that ended and whose connections nobody
-// shows any more.
-func (c *Collector) forget(seen *inventory.Facts) {
-	if len(c.held) == 0 {
-		return
+// index finds processes by what names them.
+func (r *round) index() {
+	r.alive = make(map[inventory.Execution]*inventory.Process, len(r.seen.Processes))
+	r.byPID = make(map[int]inventory.Execution, len(r.seen.Processes))
+	for i := range r.seen.Processes {
+		p := &r.seen.Processes[i]
+		r.alive[p.ID] = p
+		if p.Ended.IsZero() {
+			r.byPID[p.ID.PID] = p.ID
+		}
 	}
-	alive := make(map[inventory.Execution]bool, len(seen.Processes))
-	for i := range seen.Processes {
-		alive[seen.Processes[i].ID] = true
-	}
-	for i := range seen.Flows {
-		alive[seen.Flows[i].Process] = true
-	}
-	maps.DeleteFunc(c.held, func(h hold, _ memory) bool { return !alive[h.process] })
-}
-
-// remember notes a hold, unless it is known.
-func (r *round) remember(h hold, from inventory.Execution, evidence string) {
-	if _, known := r.held[h]; !known {
-		r.held[h] = memory{since: r.now, from: from, evidence: host.Text(evidence, maxText)}
+	r.owner = make(map[inventory.FileID]*inventory.Owner, len(r.seen.Owners))
+	for i := range r.seen.Owners {
+		r.owner[r.seen.Owners[i].File] = &r.seen.Owners[i]
 	}
 }
 
-func (c *Collector) holdings() []inventory.Holding {
+// remember notes a hold, unless it is known, and reports whether it is new.
+func (r *round) remember(h hold, from inventory.Execution, since time.Time, evidence string) bool {
+	if _, known := r.held[h]; known || h.process.PID == r.self && r.self != 0 || h.process == (inventory.Execution{}) {
+		return false
+	}
+	r.keep(h.process)
+	if r.ignores(h) {
+		r.refused[h.process] = r.now
+		return false
+	}
+	r.held[h] = &memory{since: since, from: from, evidence: host.Text(evidence, maxText), before: r.before(h.process, since)}
+	return true
+}
+
+// ignores reports whether the policy wants no holder made of a program.
+func (c *Collector) ignores(h hold) bool {
+	p := c.past[h.process]
+	return p != nil && !p.process.Foreign && c.cfg.Custody.Ignores(p.process.Executable, h.how, h.store)
+}
+
+// holdings lists the holds of programs that were seen in this round: they run, have
+// flows, or have just ended.
+func (r *round) holdings() []inventory.Holding {
 	var rows []inventory.Holding
-	for h, m := range c.held {
+	for h, m := range r.held {
+		if r.past[h.process].round != r.rounds {
+			continue
+		}
 		rows = append(rows, inventory.Holding{
-			Store: h.store, Process: h.process, How: h.how, Since: m.since, From: m.from, Evidence: m.evidence,
+			Store: h.store, Process: h.process, How: h.how, Since: m.since, From: m.from, Evidence: m.evidence, Before: m.before,
 		})
 	}
 	slices.SortFunc(rows, func(a, b inventory.Holding) int {
@@ -165,13 +235,18 @@ func (c *Collector) holdings() []inventory.Holding {
 
 // direct looks into every program but this one.
 func (r *round) direct(ctx context.Context) error {
+	r.gap("", inventory.CaptureOpens, sampled, 0)
+	proc, err := r.host.OpenProc()
+	if err != nil {
+		return err
+	}
+	defer proc.Close()
+	r.files = r.newFiles(proc)
 	if len(r.files.places) == 0 {
 		return nil
 	}
-	self := 0
-	if r.host.Live() {
-		self = os.Getpid()
-		if deaf := r.canary(self); deaf != "" {
+	if r.self != 0 {
+		if deaf := canary(proc, r.self); deaf != "" {
 			r.gap("", "the agent's own file", deaf, 0)
 		}
 	}
@@ -180,7 +255,7 @@ func (r *round) direct(ctx context.Context) error {
 			return err
 		}
 		p := &r.seen.Processes[i]
-		if p.Kernel || p.ID.PID == self || !p.Ended.IsZero() {
+		if p.Kernel || p.ID.PID == r.self || !p.Ended.IsZero() {
 			continue
 		}
 		r.files.look(p)
@@ -191,7 +266,7 @@ func (r *round) direct(ctx context.Context) error {
 
 // canary opens a file of this process and looks for it as for those of others; it
 // says what is wrong if it is not found.
-func (r *round) canary(pid int) string {
+func canary(proc *host.Proc, pid int) string {
 	own, err := os.Open("/proc/self/exe")
 	if err != nil {
 		return err.Error()
@@ -205,12 +280,12 @@ func (r *round) canary(pid int) string {
 	if !ok {
 		return "its number is not known"
 	}
-	fds, err := r.proc.Numbers(pid, "fd", nil)
+	fds, err := proc.Numbers(pid, "fd", nil)
 	if err != nil {
 		return err.Error()
 	}
 	if fd := int(own.Fd()); slices.Contains(fds, fd) {
-		file, err := r.proc.Describe(pid, "fd/"+strconv.Itoa(fd))
+		file, err := proc.Describe(pid, "fd/"+strconv.Itoa(fd))
 		if err == nil && file.Device == st.Dev && file.Inode == st.Ino {
 			return ""
 		}
@@ -226,6 +301,8 @@ type place struct {
 	files  uint64 // device as stat(2) has it; 0 unknown
 	root   string // the directory's path inside the file system
 	walked bool   // its file system answers from this machine
+	file   inventory.FileID
+	kind   string // of file system
 }
 
 // places gives the directories of declared stores, with gaps for those that
@@ -253,7 +330,7 @@ func (r *round) places() []place {
 			}
 			found = append(found, place{
 				store: store.ID, dir: p.Resolved, mount: p.Mount.Device, files: p.File.Device, root: p.MountRoot,
-				walked: !p.Mount.Network && p.File != (inventory.FileID{}),
+				walked: !p.Mount.Network && p.File != (inventory.FileID{}), file: p.File, kind: p.Mount.Type,
 			})
 		}
 	}

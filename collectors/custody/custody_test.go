@@ -77,7 +77,7 @@ func TestNoStoreNoWork(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer empty.Close()
-	facts, err := New(empty, &configs.Config{}).Collect(t.Context(), &inventory.Facts{})
+	facts, err := New(empty, &configs.Config{}, nil).Collect(t.Context(), &inventory.Facts{})
 	if err != nil || len(facts.Gaps) > 0 || len(facts.Captures) != 1 {
 		t.Errorf("facts %+v, error %v", facts, err)
 	}
@@ -90,12 +90,12 @@ func TestBlindness(t *testing.T) {
 	}
 	defer empty.Close()
 	cfg, row := store(t, t.TempDir())
-	if _, err := New(empty, cfg).Collect(t.Context(), &inventory.Facts{}); err == nil {
+	if _, err := New(empty, cfg, nil).Collect(t.Context(), &inventory.Facts{}); err == nil {
 		t.Error("a machine without /proc gave no error")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := New(machine(t), cfg).Collect(ctx, &inventory.Facts{}); !errors.Is(err, context.Canceled) {
+	if _, err := New(machine(t), cfg, nil).Collect(ctx, &inventory.Facts{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want %v", err, context.Canceled)
 	}
 	for name, test := range map[string]struct {
@@ -112,7 +112,7 @@ func TestBlindness(t *testing.T) {
 			changed := row
 			changed.Paths = slices.Clone(row.Paths)
 			test.change(&changed)
-			facts, err := New(machine(t), cfg).Collect(t.Context(), &inventory.Facts{Stores: []inventory.DataStore{changed}})
+			facts, err := New(machine(t), cfg, nil).Collect(t.Context(), &inventory.Facts{Stores: []inventory.DataStore{changed}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -143,7 +143,7 @@ func TestServices(t *testing.T) {
 	out := func(pid int, remote string, connections, attempts uint64) inventory.Flow {
 		return inventory.Flow{
 			Process: id(pid), Direction: inventory.Out, Protocol: "tcp", Remote: netip.MustParseAddrPort(remote),
-			Connections: connections, Attempts: attempts,
+			Connections: connections, Attempts: attempts, First: noon(),
 		}
 	}
 	nameless := out(0, "127.0.0.1:5432", 1, 0)
@@ -172,7 +172,7 @@ func TestServices(t *testing.T) {
 			{Process: id(32), Peer: id(1), Path: "/run/other", File: inventory.FileID{Device: st.Dev, Inode: 1}},
 		},
 	}
-	facts, err := New(machine(t), cfg).Collect(t.Context(), seen)
+	facts, err := New(machine(t), cfg, nil).Collect(t.Context(), seen)
 	if err != nil {
 		t.Fatal(err)
 	}

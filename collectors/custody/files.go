@@ -31,6 +31,7 @@ type treeKey struct {
 // files finds the stores that open and mapped files belong to.
 type files struct {
 	*round
+	proc    *host.Proc
 	places  []place
 	opened  map[uint64]bool // devices of descriptors worth a look
 	mapped  map[uint64]bool // devices of mappings worth a look
@@ -45,9 +46,9 @@ type files struct {
 	partial  map[string]int // likewise, since a list of names is not complete
 }
 
-func (r *round) newFiles() *files {
+func (r *round) newFiles(proc *host.Proc) *files {
 	f := &files{
-		round: r, places: r.places(), opened: make(map[uint64]bool), mapped: make(map[uint64]bool),
+		round: r, proc: proc, places: r.places(), opened: make(map[uint64]bool), mapped: make(map[uint64]bool),
 		lines: bufio.NewReaderSize(nil, 16<<10), trees: make(map[treeKey]*tree), answers: make(map[mapping][]string),
 		unplaced: make(map[string]int), partial: make(map[string]int),
 	}
@@ -131,7 +132,7 @@ func (f *files) descriptor(p *inventory.Process, pid, fd int) error {
 		device = m.Device
 	}
 	for _, store := range f.storesOf(device, inside, placed, file) {
-		f.remember(hold{store, p.ID, inventory.HowDirect}, inventory.Execution{}, "open: "+target)
+		f.remember(hold{store, p.ID, inventory.HowDirect}, inventory.Execution{}, f.now, "open: "+target)
 	}
 	return nil
 }

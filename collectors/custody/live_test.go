@@ -192,7 +192,7 @@ func TestHolders(t *testing.T) {
 				t.Skip("namespaces need root")
 			}
 			child := start(t, test.part, dir, test.flags)
-			facts, err := New(machine(t), cfg).Collect(t.Context(), &inventory.Facts{
+			facts, err := New(machine(t), cfg, nil).Collect(t.Context(), &inventory.Facts{
 				Processes: []inventory.Process{child, process(os.Getpid())}, Stores: []inventory.DataStore{row},
 			})
 			if err != nil {
@@ -223,7 +223,7 @@ func TestHolders(t *testing.T) {
 func TestMemory(t *testing.T) {
 	dir := lay(t)
 	cfg, row := store(t, filepath.Join(dir, "store"))
-	c := New(machine(t), cfg)
+	c := New(machine(t), cfg, nil)
 	seen := &inventory.Facts{Stores: []inventory.DataStore{row}}
 	t.Run("while it runs", func(t *testing.T) {
 		seen.Processes = []inventory.Process{start(t, "open", dir, 0)}
@@ -235,7 +235,7 @@ func TestMemory(t *testing.T) {
 		}
 	})
 	// It ended, but the list of programs is older than that.
-	facts, err := New(machine(t), cfg).Collect(t.Context(), seen)
+	facts, err := New(machine(t), cfg, nil).Collect(t.Context(), seen)
 	if err != nil || len(facts.Holdings) != 0 || len(facts.Gaps) != 1 {
 		t.Errorf("after its end: %+v, %v", facts, err)
 	}
@@ -261,7 +261,7 @@ func BenchmarkCollect(b *testing.B) {
 				p.MountNS = 1
 				seen.Processes = append(seen.Processes, p)
 			}
-			c := New(machine(b), cfg)
+			c := New(machine(b), cfg, nil)
 			b.ReportAllocs()
 			before := processorTime(b)
 			for b.Loop() {

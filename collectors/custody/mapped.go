@@ -54,7 +54,7 @@ func (f *files) mappings(p *inventory.Process, pid int) error {
 			f.answers[m] = stores
 		}
 		for _, store := range stores {
-			f.remember(hold{store, p.ID, inventory.HowDirect}, inventory.Execution{}, "mapped: "+m.path)
+			f.remember(hold{store, p.ID, inventory.HowDirect}, inventory.Execution{}, f.now, "mapped: "+m.path)
 		}
 		return true
 	})

@@ -78,7 +78,7 @@ func (r *round) clients(store string, service configs.Service, here map[netip.Ad
 			nameless++
 			continue
 		}
-		r.remember(hold{store, flow.Process, inventory.HowService}, r.server(service, flow),
+		r.remember(hold{store, flow.Process, inventory.HowService}, r.server(service, flow), flow.First,
 			fmt.Sprintf("connected to %s at %s", service, flow.Remote))
 	}
 	return nameless
@@ -118,7 +118,7 @@ func (r *round) unixClients(store string, service configs.Service) (nameless int
 			nameless++
 			continue
 		}
-		r.remember(hold{store, local.Process, inventory.HowService}, local.Peer, "connected to "+service.String())
+		r.remember(hold{store, local.Process, inventory.HowService}, local.Peer, r.now, "connected to "+service.String())
 	}
 	return nameless
 }

@@ -43,6 +43,8 @@ type Facts struct {
 	Stores     []DataStore
 	Candidates []Candidate
 	Holdings   []Holding
+	Former     []Process // ended, and listed only since what they held went on to others
+	Passed     []Holding // what those had held
 	Places     []Place
 	Captures   []Capture
 	Probe      *Probe
@@ -70,6 +72,8 @@ func (f *Facts) Append(more *Facts) {
 	f.Stores = append(f.Stores, more.Stores...)
 	f.Candidates = append(f.Candidates, more.Candidates...)
 	f.Holdings = append(f.Holdings, more.Holdings...)
+	f.Former = append(f.Former, more.Former...)
+	f.Passed = append(f.Passed, more.Passed...)
 	f.Places = append(f.Places, more.Places...)
 	f.Captures = append(f.Captures, more.Captures...)
 	f.Tables = append(f.Tables, more.Tables...)

@@ -64,10 +64,28 @@ type Flow struct {
 	First       time.Time
 	Began       time.Duration // First since boot, of a flow that is counted in the kernel: it stays when the clock is set
 	Last        time.Time     // last round that saw it, or its end
+	LastSent    time.Time     // of the last byte sent; zero where nobody tells
 	Open        int           // connections open now
 	Zone        Zone          // of the remote address
 	Folded      bool          // many flows in one for want of room: Remote is not valid, and of Local at most the port is known
 	Reported    Volume        // of the counts, what an earlier run of the agent has reported
+}
+
+// FlowKey tells the flows of one execution apart.
+type FlowKey struct {
+	NetNS               uint64
+	Direction, Protocol string
+	Local, Remote       netip.AddrPort
+	Folded              Zone // of a row without addresses, of which there is one for each zone
+}
+
+// Key names the flow from round to round, among those of its execution.
+func (f *Flow) Key() FlowKey {
+	key := FlowKey{f.NetNS, f.Direction, f.Protocol, f.Local, f.Remote, 0}
+	if f.Folded {
+		key.Folded = f.Zone
+	}
+	return key
 }
 
 // Volume is what one or many flows moved.

@@ -14,11 +14,13 @@ type Snapshot struct {
 	Taken time.Time
 
 	processes  map[Execution]int
+	former     map[Execution]int
 	components map[string]int
 	owners     map[ownerKey]string
 	stores     map[string]int
 	places     map[netip.Addr]int
 	holdings   map[Execution][]Holding
+	passed     map[Execution][]Holding
 }
 
 type ownerKey struct {
@@ -120,7 +122,7 @@ func (s *Snapshot) sort() {
 		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Engine, b.Engine))
 	})
 	slices.SortStableFunc(s.Holdings, func(a, b Holding) int {
-		return cmp.Or(cmp.Compare(a.Store, b.Store), a.Process.Compare(b.Process), cmp.Compare(a.How, b.How))
+		return cmp.Or(cmp.Compare(a.Store, b.Store), a.Process.Compare(b.Process), cmp.Compare(rank(a.How), rank(b.How)))
 	})
 	slices.SortStableFunc(s.Places, func(a, b Place) int { return a.Address.Compare(b.Address) })
 	slices.SortStableFunc(s.Captures, func(a, b Capture) int { return cmp.Compare(a.Name, b.Name) })
@@ -135,6 +137,10 @@ func (s *Snapshot) index() {
 	s.processes = make(map[Execution]int, len(s.Processes))
 	for i := range s.Processes {
 		s.processes[s.Processes[i].ID] = i
+	}
+	s.former = make(map[Execution]int, len(s.Former))
+	for i := range s.Former {
+		s.former[s.Former[i].ID] = i
 	}
 	s.components = make(map[string]int, len(s.Components))
 	for i := range s.Components {
@@ -152,6 +158,10 @@ func (s *Snapshot) index() {
 	for i := range s.Places {
 		s.places[s.Places[i].Address] = i
 	}
+	s.passed = make(map[Execution][]Holding)
+	for _, h := range s.Passed {
+		s.passed[h.Process] = append(s.passed[h.Process], h)
+	}
 	s.holdings = make(map[Execution][]Holding)
 	for _, h := range s.Holdings {
 		s.holdings[h.Process] = append(s.holdings[h.Process], h)
@@ -168,13 +178,18 @@ func span[T, K any](rows []T, key K, compare func(T, K) int) []T {
 	return rows[from:to:to]
 }
 
-// Process gives the process of an execution.
+// rank is 0 for the strongest way of holding.
+func rank(how string) int { return slices.Index(Hows(), how) }
+
+// Process gives the process of an execution, which may be a former one.
 func (s *Snapshot) Process(id Execution) (*Process, bool) {
-	i, ok := s.processes[id]
-	if !ok {
-		return nil, false
+	if i, ok := s.processes[id]; ok {
+		return &s.Processes[i], true
 	}
-	return &s.Processes[i], true
+	if i, ok := s.former[id]; ok {
+		return &s.Former[i], true
+	}
+	return nil, false
 }
 
 // Executable gives the path of what an execution runs, as policies name
@@ -220,6 +235,19 @@ func (s *Snapshot) HoldingsOf(store string) []Holding {
 
 // StoresHeldBy lists what an execution holds.
 func (s *Snapshot) StoresHeldBy(id Execution) []Holding { return s.holdings[id] }
+
+// Source gives the strongest holding by which an execution has or had a store's
+// data, from which others may have it; nil where it is not known.
+func (s *Snapshot) Source(store string, id Execution) *Holding {
+	for _, list := range [][]Holding{s.holdings[id], s.passed[id]} {
+		for i := range list {
+			if list[i].Store == store {
+				return &list[i]
+			}
+		}
+	}
+	return nil
+}
 
 // FlowsOf lists the flows of an execution.
 func (s *Snapshot) FlowsOf(id Execution) []Flow {

@@ -97,16 +97,32 @@ type Candidate struct {
 
 // Ways of coming to hold a store's data, strongest first.
 const (
-	HowDirect  = "direct"  // a file of the store is open or mapped
-	HowService = "service" // connected to a service of the store
+	HowDirect     = "direct"     // a file of the store is or was open or mapped
+	HowService    = "service"    // connected to a service of the store
+	HowDescendant = "descendant" // begun by a holder
+	HowPipeline   = "pipeline"   // a pipe, a terminal or a local socket leads to it from a holder
+	HowDerived    = "derived"    // read a file that a holder had written, or that was moved out of the store
 )
+
+// Hows lists them.
+func Hows() []string { return []string{HowDirect, HowService, HowDescendant, HowPipeline, HowDerived} }
 
 // Holding is one program's hold on one store's data.
 type Holding struct {
 	Store    string
 	Process  Execution
 	How      string
-	Since    time.Time // first round that saw it
-	From     Execution // zero, or the holder it came from
-	Evidence string    // for people: the file or the service
+	Since    time.Time          // when it began or, where nobody tells, the first round that saw it
+	From     Execution          // zero, or the holder it came from
+	Evidence string             // for people: the file, the service, the way between two programs
+	Before   map[FlowKey]uint64 // of the program's flows, the bytes sent before it held anything
+}
+
+// Sent is how many bytes of the store's holder a flow of its carried away while it
+// held the data.
+func (h *Holding) Sent(f *Flow) uint64 {
+	if !f.LastSent.IsZero() && f.LastSent.Before(h.Since) {
+		return 0
+	}
+	return f.Sent - min(h.Before[f.Key()], f.Sent)
 }

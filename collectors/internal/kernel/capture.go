@@ -46,9 +46,11 @@ type Kernel struct {
 	late     []Flow                  // counted in the moment a row was dropped
 	rows     int                     // room for those of the next reading
 	reads    int
-	netns    uint32   // of this process
-	folded   uint64   // flows, at the last reading
-	last     *Reading // that nobody has taken
+	netns    uint32          // of this process
+	folded   uint64          // flows, at the last reading
+	last     *Reading        // that nobody has taken
+	latest   *Reading        // the same without its flows, which are many
+	numbers  map[string]uint // of stores
 
 	stores     map[flowsRootKey]uint64 // as set last; nil not yet
 	blind      error                   // why programs that look at files could not be used; nil if they are
@@ -116,9 +118,13 @@ func (k *Kernel) start(spec *ebpf.CollectionSpec, dir string) (err error) {
 	if err != nil {
 		return err
 	}
+	k.misses = missesOf(spec)
 	keep := k.maps[flowsMapPrograms].MaxEntries() / 4
 	if err := k.maps[flowsMapSettings].Put(settingKeep, keep); err != nil {
 		return fmt.Errorf("bound ended executions: %w", err)
+	}
+	if err := k.setTick(); err != nil {
+		return err
 	}
 	if k.ring, err = ringbuf.NewReader(k.maps[flowsMapEvents]); err != nil {
 		return fmt.Errorf("open ring: %w", err)

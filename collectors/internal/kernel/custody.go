@@ -31,10 +31,12 @@ const (
 	ChannelMaster   = 4 // the other end of one
 )
 
-// Channel is a way to another program that an execution had open when it began.
+// Channel is a way to another program that an execution had open when it began, or
+// when it ended if it is a copy of its parent, has flows or holds something.
 type Channel struct {
 	ID     uint64
 	Peer   uint64 // inode of the other end of a socket; 0 none
+	Device uint64 // of the file system of a pipe, FIFO or pseudo-terminal, as stat(2) has it
 	Kind   uint8
 	Reads  bool
 	Writes bool
@@ -53,3 +55,10 @@ const (
 	OpensByTracepoints = "tracepoints" // of the page cache
 	OpensByLooking     = ""            // only what is open at a reading
 )
+
+// ServiceSocket is the file that a store's service has bound a Unix socket to.
+type ServiceSocket struct {
+	Stores uint64 // a bit for each
+	Device uint64 // as stat(2) has it
+	Inode  uint64
+}

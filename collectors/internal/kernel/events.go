@@ -13,9 +13,11 @@ import (
 	"github.com/cilium/ebpf/ringbuf"
 )
 
-// sizeEvent is that of struct event in flows.bpf.c and of struct hold_event in
-// custody.h.
-const sizeEvent = 2*4 + 8 + 8 + 16 + 4 + 2 + 1 + 1
+// Sizes of struct event in flows.bpf.c and of struct hold_event in custody.h.
+const (
+	sizeEvent = sizeHold + 8
+	sizeHold  = 2*4 + 8 + 8 + 16 + 4 + 2 + 1 + 1
+)
 
 // Events appends what has happened since it was last asked. It does not wait: the
 // kernel wakes nobody, so it costs nothing until somebody looks.
@@ -43,13 +45,15 @@ func (k *Kernel) Events(into []Event) ([]Event, error) {
 	}
 }
 
+func told(kind uint32) bool { return kind == EventFlow || kind == EventLeak }
+
 func decodeEvent(b []byte, booted time.Time) (Event, error) {
 	e := binary.NativeEndian
 	kind := uint32(0)
-	if len(b) >= sizeEvent {
+	if len(b) >= sizeHold {
 		kind = e.Uint32(b)
 	}
-	if kind != EventFlow && kind != EventHold {
+	if kind != EventHold && (!told(kind) || len(b) < sizeEvent) {
 		return Event{}, fmt.Errorf("parse event: not one of %d bytes", len(b))
 	}
 	if kind == EventHold {
@@ -63,7 +67,8 @@ func decodeEvent(b []byte, booted time.Time) (Event, error) {
 		}, nil
 	}
 	return Event{
-		Kind:      EventFlow,
+		Kind:      kind,
+		Stores:    e.Uint64(b[48:]),
 		At:        time.Duration(e.Uint64(b[8:])),
 		Owner:     executionOf(e.Uint64(b[16:]), booted),
 		Remote:    netip.AddrFrom16([16]byte(b[24:40])).Unmap(),

@@ -102,6 +102,7 @@ func (k *Kernel) programOf(id uint64, row *flowsProgram, booted time.Time) (Prog
 		NetNS: uint64(row.Netns), MntNS: uint64(row.Mntns), PIDNS: uint64(row.Pidns), UserNS: uint64(row.Userns),
 		Name: text(row.Comm[:]),
 	}
+	p.Channels, p.MoreChannels = channelsOf(row)
 	if row.Ended != 0 {
 		p.Ended = booted.Add(time.Duration(row.Ended))
 	}

@@ -22,11 +22,12 @@ type flowsDerivedRow struct {
 }
 
 type flowsEvent struct {
-	_    structs.HostLayout
-	Kind uint32
-	Zone uint32
-	At   uint64
-	Key  flowsFlowKey
+	_      structs.HostLayout
+	Kind   uint32
+	Zone   uint32
+	At     uint64
+	Key    flowsFlowKey
+	Stores uint64
 }
 
 type flowsFileKey struct {
@@ -60,6 +61,10 @@ type flowsFlowRow struct {
 	Zone        uint32
 	Own         uint32
 	Tick        uint32
+	SentLast    uint64
+	Told        uint64
+	Held        uint32
+	Unused      uint32
 }
 
 type flowsFrameKey struct {
@@ -140,7 +145,7 @@ type flowsHolder struct {
 	Own       uint32
 	Folded    uint32
 	Older     uint32
-	Reserved  uint32
+	Held      uint32
 }
 
 type flowsImage struct {
@@ -183,6 +188,16 @@ type flowsProgram struct {
 	ArgumentBytes uint32
 	Comm          [16]int8
 	Arguments     [256]int8
+	ChannelCount  uint32
+	Forked        uint32
+	Channels      [8]struct {
+		_      structs.HostLayout
+		Id     uint64
+		Place  uint32
+		Kind   uint8
+		Mode   uint8
+		Unused uint16
+	}
 }
 
 type flowsRecent struct {
@@ -215,6 +230,19 @@ type flowsScratch struct {
 	Group   flowsGroup
 }
 
+type flowsServiceKey struct {
+	_      structs.HostLayout
+	Inode  uint64
+	Device uint32
+	Unused uint32
+}
+
+type flowsTaint struct {
+	_      structs.HostLayout
+	Stores uint64
+	From   uint64
+}
+
 type flowsVolume struct {
 	_           structs.HostLayout
 	Sent        uint64
@@ -232,74 +260,85 @@ type flowsZoneKey struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	flowsMapCounts           = "counts"
-	flowsMapCustody          = "custody"
-	flowsMapDerived          = "derived"
-	flowsMapDevices          = "devices"
-	flowsMapEvents           = "events"
-	flowsMapFilter           = "filter"
-	flowsMapFlows            = "flows"
-	flowsMapFolded           = "folded"
-	flowsMapFrames           = "frames"
-	flowsMapGroups           = "groups"
-	flowsMapHolders          = "holders"
-	flowsMapHolds            = "holds"
-	flowsMapImages           = "images"
-	flowsMapListening        = "listening"
-	flowsMapPrograms         = "programs"
-	flowsMapRaised           = "raised"
-	flowsMapReader           = "reader"
-	flowsMapRecents          = "recents"
-	flowsMapReported         = "reported"
-	flowsMapRoots            = "roots"
-	flowsMapScratches        = "scratches"
-	flowsMapSettings         = "settings"
-	flowsMapZones            = "zones"
-	flowsProgListMapped      = "list_mapped"
-	flowsProgListSockets     = "list_sockets"
-	flowsProgOnCacheDirty    = "on_cache_dirty"
-	flowsProgOnCacheFault    = "on_cache_fault"
-	flowsProgOnCacheMap      = "on_cache_map"
-	flowsProgOnCacheRead     = "on_cache_read"
-	flowsProgOnChange        = "on_change"
-	flowsProgOnChangeAgain   = "on_change_again"
-	flowsProgOnChangeSet     = "on_change_set"
-	flowsProgOnConnect4      = "on_connect4"
-	flowsProgOnConnect6      = "on_connect6"
-	flowsProgOnCreate        = "on_create"
-	flowsProgOnDestroy       = "on_destroy"
-	flowsProgOnEgress        = "on_egress"
-	flowsProgOnExec          = "on_exec"
-	flowsProgOnExit          = "on_exit"
-	flowsProgOnExt4Write     = "on_ext4_write"
-	flowsProgOnExt4WriteNow  = "on_ext4_write_now"
-	flowsProgOnFileMap       = "on_file_map"
-	flowsProgOnFileOpen      = "on_file_open"
-	flowsProgOnFileUse       = "on_file_use"
-	flowsProgOnFork          = "on_fork"
-	flowsProgOnInet6Receive  = "on_inet6_receive"
-	flowsProgOnInet6Send     = "on_inet6_send"
-	flowsProgOnInetReceive   = "on_inet_receive"
-	flowsProgOnInetSend      = "on_inet_send"
-	flowsProgOnInetSendpage  = "on_inet_sendpage"
-	flowsProgOnIngress       = "on_ingress"
-	flowsProgOnLink          = "on_link"
-	flowsProgOnPacketSend    = "on_packet_send"
-	flowsProgOnRawIo         = "on_raw_io"
-	flowsProgOnReceive       = "on_receive"
-	flowsProgOnRename        = "on_rename"
-	flowsProgOnSend          = "on_send"
-	flowsProgOnSockops       = "on_sockops"
-	flowsProgOnState         = "on_state"
-	flowsProgOnTransmit      = "on_transmit"
-	flowsProgRaiseMarks      = "raise_marks"
-	flowsProgSeedListeners   = "seed_listeners"
-	flowsProgSeedPrograms    = "seed_programs"
-	flowsProgSeedSockets     = "seed_sockets"
-	flowsProgSettleLive      = "settle_live"
-	flowsVarShapeOfEvent     = "shape_of_event"
-	flowsVarShapeOfHeld      = "shape_of_held"
-	flowsVarShapeOfHoldEvent = "shape_of_hold_event"
+	flowsMapCounts                 = "counts"
+	flowsMapCustody                = "custody"
+	flowsMapDerived                = "derived"
+	flowsMapDevices                = "devices"
+	flowsMapEvents                 = "events"
+	flowsMapExempt                 = "exempt"
+	flowsMapFilter                 = "filter"
+	flowsMapFlows                  = "flows"
+	flowsMapFolded                 = "folded"
+	flowsMapFrames                 = "frames"
+	flowsMapGroups                 = "groups"
+	flowsMapHolders                = "holders"
+	flowsMapHolds                  = "holds"
+	flowsMapImages                 = "images"
+	flowsMapListening              = "listening"
+	flowsMapPrograms               = "programs"
+	flowsMapRaised                 = "raised"
+	flowsMapReader                 = "reader"
+	flowsMapRecents                = "recents"
+	flowsMapReported               = "reported"
+	flowsMapRoots                  = "roots"
+	flowsMapScratches              = "scratches"
+	flowsMapServices               = "services"
+	flowsMapSettings               = "settings"
+	flowsMapTainted                = "tainted"
+	flowsMapZones                  = "zones"
+	flowsProgListMapped            = "list_mapped"
+	flowsProgListSockets           = "list_sockets"
+	flowsProgOnCacheDirty          = "on_cache_dirty"
+	flowsProgOnCacheFault          = "on_cache_fault"
+	flowsProgOnCacheMap            = "on_cache_map"
+	flowsProgOnCacheRead           = "on_cache_read"
+	flowsProgOnChange              = "on_change"
+	flowsProgOnChangeAgain         = "on_change_again"
+	flowsProgOnChangeSet           = "on_change_set"
+	flowsProgOnConnect4            = "on_connect4"
+	flowsProgOnConnect6            = "on_connect6"
+	flowsProgOnCreate              = "on_create"
+	flowsProgOnDestroy             = "on_destroy"
+	flowsProgOnEgress              = "on_egress"
+	flowsProgOnExec                = "on_exec"
+	flowsProgOnExit                = "on_exit"
+	flowsProgOnExt4Write           = "on_ext4_write"
+	flowsProgOnExt4WriteNow        = "on_ext4_write_now"
+	flowsProgOnFileMap             = "on_file_map"
+	flowsProgOnFileOpen            = "on_file_open"
+	flowsProgOnFileUse             = "on_file_use"
+	flowsProgOnFork                = "on_fork"
+	flowsProgOnInet6Receive        = "on_inet6_receive"
+	flowsProgOnInet6Send           = "on_inet6_send"
+	flowsProgOnInetReceive         = "on_inet_receive"
+	flowsProgOnInetSend            = "on_inet_send"
+	flowsProgOnInetSendpage        = "on_inet_sendpage"
+	flowsProgOnIngress             = "on_ingress"
+	flowsProgOnLink                = "on_link"
+	flowsProgOnMaySend             = "on_may_send"
+	flowsProgOnPacketSend          = "on_packet_send"
+	flowsProgOnRawIo               = "on_raw_io"
+	flowsProgOnReceive             = "on_receive"
+	flowsProgOnRename              = "on_rename"
+	flowsProgOnSend                = "on_send"
+	flowsProgOnSockops             = "on_sockops"
+	flowsProgOnState               = "on_state"
+	flowsProgOnTransmit            = "on_transmit"
+	flowsProgOnUnixDatagramReceive = "on_unix_datagram_receive"
+	flowsProgOnUnixPacketReceive   = "on_unix_packet_receive"
+	flowsProgOnUnixPacketSend      = "on_unix_packet_send"
+	flowsProgOnUnixReceive         = "on_unix_receive"
+	flowsProgOnUnixSend            = "on_unix_send"
+	flowsProgOnUnixSendpage        = "on_unix_sendpage"
+	flowsProgOnUnixSplice          = "on_unix_splice"
+	flowsProgRaiseMarks            = "raise_marks"
+	flowsProgSeedListeners         = "seed_listeners"
+	flowsProgSeedPrograms          = "seed_programs"
+	flowsProgSeedSockets           = "seed_sockets"
+	flowsProgSettleLive            = "settle_live"
+	flowsVarShapeOfEvent           = "shape_of_event"
+	flowsVarShapeOfHeld            = "shape_of_held"
+	flowsVarShapeOfHoldEvent       = "shape_of_hold_event"
 )
 
 // loadFlows returns the embedded CollectionSpec for flows.
@@ -344,48 +383,56 @@ type flowsSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type flowsProgramSpecs struct {
-	ListMapped     *ebpf.ProgramSpec `ebpf:"list_mapped"`
-	ListSockets    *ebpf.ProgramSpec `ebpf:"list_sockets"`
-	OnCacheDirty   *ebpf.ProgramSpec `ebpf:"on_cache_dirty"`
-	OnCacheFault   *ebpf.ProgramSpec `ebpf:"on_cache_fault"`
-	OnCacheMap     *ebpf.ProgramSpec `ebpf:"on_cache_map"`
-	OnCacheRead    *ebpf.ProgramSpec `ebpf:"on_cache_read"`
-	OnChange       *ebpf.ProgramSpec `ebpf:"on_change"`
-	OnChangeAgain  *ebpf.ProgramSpec `ebpf:"on_change_again"`
-	OnChangeSet    *ebpf.ProgramSpec `ebpf:"on_change_set"`
-	OnConnect4     *ebpf.ProgramSpec `ebpf:"on_connect4"`
-	OnConnect6     *ebpf.ProgramSpec `ebpf:"on_connect6"`
-	OnCreate       *ebpf.ProgramSpec `ebpf:"on_create"`
-	OnDestroy      *ebpf.ProgramSpec `ebpf:"on_destroy"`
-	OnEgress       *ebpf.ProgramSpec `ebpf:"on_egress"`
-	OnExec         *ebpf.ProgramSpec `ebpf:"on_exec"`
-	OnExit         *ebpf.ProgramSpec `ebpf:"on_exit"`
-	OnExt4Write    *ebpf.ProgramSpec `ebpf:"on_ext4_write"`
-	OnExt4WriteNow *ebpf.ProgramSpec `ebpf:"on_ext4_write_now"`
-	OnFileMap      *ebpf.ProgramSpec `ebpf:"on_file_map"`
-	OnFileOpen     *ebpf.ProgramSpec `ebpf:"on_file_open"`
-	OnFileUse      *ebpf.ProgramSpec `ebpf:"on_file_use"`
-	OnFork         *ebpf.ProgramSpec `ebpf:"on_fork"`
-	OnInet6Receive *ebpf.ProgramSpec `ebpf:"on_inet6_receive"`
-	OnInet6Send    *ebpf.ProgramSpec `ebpf:"on_inet6_send"`
-	OnInetReceive  *ebpf.ProgramSpec `ebpf:"on_inet_receive"`
-	OnInetSend     *ebpf.ProgramSpec `ebpf:"on_inet_send"`
-	OnInetSendpage *ebpf.ProgramSpec `ebpf:"on_inet_sendpage"`
-	OnIngress      *ebpf.ProgramSpec `ebpf:"on_ingress"`
-	OnLink         *ebpf.ProgramSpec `ebpf:"on_link"`
-	OnPacketSend   *ebpf.ProgramSpec `ebpf:"on_packet_send"`
-	OnRawIo        *ebpf.ProgramSpec `ebpf:"on_raw_io"`
-	OnReceive      *ebpf.ProgramSpec `ebpf:"on_receive"`
-	OnRename       *ebpf.ProgramSpec `ebpf:"on_rename"`
-	OnSend         *ebpf.ProgramSpec `ebpf:"on_send"`
-	OnSockops      *ebpf.ProgramSpec `ebpf:"on_sockops"`
-	OnState        *ebpf.ProgramSpec `ebpf:"on_state"`
-	OnTransmit     *ebpf.ProgramSpec `ebpf:"on_transmit"`
-	RaiseMarks     *ebpf.ProgramSpec `ebpf:"raise_marks"`
-	SeedListeners  *ebpf.ProgramSpec `ebpf:"seed_listeners"`
-	SeedPrograms   *ebpf.ProgramSpec `ebpf:"seed_programs"`
-	SeedSockets    *ebpf.ProgramSpec `ebpf:"seed_sockets"`
-	SettleLive     *ebpf.ProgramSpec `ebpf:"settle_live"`
+	ListMapped            *ebpf.ProgramSpec `ebpf:"list_mapped"`
+	ListSockets           *ebpf.ProgramSpec `ebpf:"list_sockets"`
+	OnCacheDirty          *ebpf.ProgramSpec `ebpf:"on_cache_dirty"`
+	OnCacheFault          *ebpf.ProgramSpec `ebpf:"on_cache_fault"`
+	OnCacheMap            *ebpf.ProgramSpec `ebpf:"on_cache_map"`
+	OnCacheRead           *ebpf.ProgramSpec `ebpf:"on_cache_read"`
+	OnChange              *ebpf.ProgramSpec `ebpf:"on_change"`
+	OnChangeAgain         *ebpf.ProgramSpec `ebpf:"on_change_again"`
+	OnChangeSet           *ebpf.ProgramSpec `ebpf:"on_change_set"`
+	OnConnect4            *ebpf.ProgramSpec `ebpf:"on_connect4"`
+	OnConnect6            *ebpf.ProgramSpec `ebpf:"on_connect6"`
+	OnCreate              *ebpf.ProgramSpec `ebpf:"on_create"`
+	OnDestroy             *ebpf.ProgramSpec `ebpf:"on_destroy"`
+	OnEgress              *ebpf.ProgramSpec `ebpf:"on_egress"`
+	OnExec                *ebpf.ProgramSpec `ebpf:"on_exec"`
+	OnExit                *ebpf.ProgramSpec `ebpf:"on_exit"`
+	OnExt4Write           *ebpf.ProgramSpec `ebpf:"on_ext4_write"`
+	OnExt4WriteNow        *ebpf.ProgramSpec `ebpf:"on_ext4_write_now"`
+	OnFileMap             *ebpf.ProgramSpec `ebpf:"on_file_map"`
+	OnFileOpen            *ebpf.ProgramSpec `ebpf:"on_file_open"`
+	OnFileUse             *ebpf.ProgramSpec `ebpf:"on_file_use"`
+	OnFork                *ebpf.ProgramSpec `ebpf:"on_fork"`
+	OnInet6Receive        *ebpf.ProgramSpec `ebpf:"on_inet6_receive"`
+	OnInet6Send           *ebpf.ProgramSpec `ebpf:"on_inet6_send"`
+	OnInetReceive         *ebpf.ProgramSpec `ebpf:"on_inet_receive"`
+	OnInetSend            *ebpf.ProgramSpec `ebpf:"on_inet_send"`
+	OnInetSendpage        *ebpf.ProgramSpec `ebpf:"on_inet_sendpage"`
+	OnIngress             *ebpf.ProgramSpec `ebpf:"on_ingress"`
+	OnLink                *ebpf.ProgramSpec `ebpf:"on_link"`
+	OnMaySend             *ebpf.ProgramSpec `ebpf:"on_may_send"`
+	OnPacketSend          *ebpf.ProgramSpec `ebpf:"on_packet_send"`
+	OnRawIo               *ebpf.ProgramSpec `ebpf:"on_raw_io"`
+	OnReceive             *ebpf.ProgramSpec `ebpf:"on_receive"`
+	OnRename              *ebpf.ProgramSpec `ebpf:"on_rename"`
+	OnSend                *ebpf.ProgramSpec `ebpf:"on_send"`
+	OnSockops             *ebpf.ProgramSpec `ebpf:"on_sockops"`
+	OnState               *ebpf.ProgramSpec `ebpf:"on_state"`
+	OnTransmit            *ebpf.ProgramSpec `ebpf:"on_transmit"`
+	OnUnixDatagramReceive *ebpf.ProgramSpec `ebpf:"on_unix_datagram_receive"`
+	OnUnixPacketReceive   *ebpf.ProgramSpec `ebpf:"on_unix_packet_receive"`
+	OnUnixPacketSend      *ebpf.ProgramSpec `ebpf:"on_unix_packet_send"`
+	OnUnixReceive         *ebpf.ProgramSpec `ebpf:"on_unix_receive"`
+	OnUnixSend            *ebpf.ProgramSpec `ebpf:"on_unix_send"`
+	OnUnixSendpage        *ebpf.ProgramSpec `ebpf:"on_unix_sendpage"`
+	OnUnixSplice          *ebpf.ProgramSpec `ebpf:"on_unix_splice"`
+	RaiseMarks            *ebpf.ProgramSpec `ebpf:"raise_marks"`
+	SeedListeners         *ebpf.ProgramSpec `ebpf:"seed_listeners"`
+	SeedPrograms          *ebpf.ProgramSpec `ebpf:"seed_programs"`
+	SeedSockets           *ebpf.ProgramSpec `ebpf:"seed_sockets"`
+	SettleLive            *ebpf.ProgramSpec `ebpf:"settle_live"`
 }
 
 // flowsMapSpecs contains maps before they are loaded into the kernel.
@@ -397,6 +444,7 @@ type flowsMapSpecs struct {
 	Derived   *ebpf.MapSpec `ebpf:"derived"`
 	Devices   *ebpf.MapSpec `ebpf:"devices"`
 	Events    *ebpf.MapSpec `ebpf:"events"`
+	Exempt    *ebpf.MapSpec `ebpf:"exempt"`
 	Filter    *ebpf.MapSpec `ebpf:"filter"`
 	Flows     *ebpf.MapSpec `ebpf:"flows"`
 	Folded    *ebpf.MapSpec `ebpf:"folded"`
@@ -413,7 +461,9 @@ type flowsMapSpecs struct {
 	Reported  *ebpf.MapSpec `ebpf:"reported"`
 	Roots     *ebpf.MapSpec `ebpf:"roots"`
 	Scratches *ebpf.MapSpec `ebpf:"scratches"`
+	Services  *ebpf.MapSpec `ebpf:"services"`
 	Settings  *ebpf.MapSpec `ebpf:"settings"`
+	Tainted   *ebpf.MapSpec `ebpf:"tainted"`
 	Zones     *ebpf.MapSpec `ebpf:"zones"`
 }
 
@@ -451,6 +501,7 @@ type flowsMaps struct {
 	Derived   *ebpf.Map `ebpf:"derived"`
 	Devices   *ebpf.Map `ebpf:"devices"`
 	Events    *ebpf.Map `ebpf:"events"`
+	Exempt    *ebpf.Map `ebpf:"exempt"`
 	Filter    *ebpf.Map `ebpf:"filter"`
 	Flows     *ebpf.Map `ebpf:"flows"`
 	Folded    *ebpf.Map `ebpf:"folded"`
@@ -467,7 +518,9 @@ type flowsMaps struct {
 	Reported  *ebpf.Map `ebpf:"reported"`
 	Roots     *ebpf.Map `ebpf:"roots"`
 	Scratches *ebpf.Map `ebpf:"scratches"`
+	Services  *ebpf.Map `ebpf:"services"`
 	Settings  *ebpf.Map `ebpf:"settings"`
+	Tainted   *ebpf.Map `ebpf:"tainted"`
 	Zones     *ebpf.Map `ebpf:"zones"`
 }
 
@@ -478,6 +531,7 @@ func (m *flowsMaps) Close() error {
 		m.Derived,
 		m.Devices,
 		m.Events,
+		m.Exempt,
 		m.Filter,
 		m.Flows,
 		m.Folded,
@@ -494,7 +548,9 @@ func (m *flowsMaps) Close() error {
 		m.Reported,
 		m.Roots,
 		m.Scratches,
+		m.Services,
 		m.Settings,
+		m.Tainted,
 		m.Zones,
 	)
 }
@@ -512,48 +568,56 @@ type flowsVariables struct {
 //
 // It can be passed to loadFlowsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type flowsPrograms struct {
-	ListMapped     *ebpf.Program `ebpf:"list_mapped"`
-	ListSockets    *ebpf.Program `ebpf:"list_sockets"`
-	OnCacheDirty   *ebpf.Program `ebpf:"on_cache_dirty"`
-	OnCacheFault   *ebpf.Program `ebpf:"on_cache_fault"`
-	OnCacheMap     *ebpf.Program `ebpf:"on_cache_map"`
-	OnCacheRead    *ebpf.Program `ebpf:"on_cache_read"`
-	OnChange       *ebpf.Program `ebpf:"on_change"`
-	OnChangeAgain  *ebpf.Program `ebpf:"on_change_again"`
-	OnChangeSet    *ebpf.Program `ebpf:"on_change_set"`
-	OnConnect4     *ebpf.Program `ebpf:"on_connect4"`
-	OnConnect6     *ebpf.Program `ebpf:"on_connect6"`
-	OnCreate       *ebpf.Program `ebpf:"on_create"`
-	OnDestroy      *ebpf.Program `ebpf:"on_destroy"`
-	OnEgress       *ebpf.Program `ebpf:"on_egress"`
-	OnExec         *ebpf.Program `ebpf:"on_exec"`
-	OnExit         *ebpf.Program `ebpf:"on_exit"`
-	OnExt4Write    *ebpf.Program `ebpf:"on_ext4_write"`
-	OnExt4WriteNow *ebpf.Program `ebpf:"on_ext4_write_now"`
-	OnFileMap      *ebpf.Program `ebpf:"on_file_map"`
-	OnFileOpen     *ebpf.Program `ebpf:"on_file_open"`
-	OnFileUse      *ebpf.Program `ebpf:"on_file_use"`
-	OnFork         *ebpf.Program `ebpf:"on_fork"`
-	OnInet6Receive *ebpf.Program `ebpf:"on_inet6_receive"`
-	OnInet6Send    *ebpf.Program `ebpf:"on_inet6_send"`
-	OnInetReceive  *ebpf.Program `ebpf:"on_inet_receive"`
-	OnInetSend     *ebpf.Program `ebpf:"on_inet_send"`
-	OnInetSendpage *ebpf.Program `ebpf:"on_inet_sendpage"`
-	OnIngress      *ebpf.Program `ebpf:"on_ingress"`
-	OnLink         *ebpf.Program `ebpf:"on_link"`
-	OnPacketSend   *ebpf.Program `ebpf:"on_packet_send"`
-	OnRawIo        *ebpf.Program `ebpf:"on_raw_io"`
-	OnReceive      *ebpf.Program `ebpf:"on_receive"`
-	OnRename       *ebpf.Program `ebpf:"on_rename"`
-	OnSend         *ebpf.Program `ebpf:"on_send"`
-	OnSockops      *ebpf.Program `ebpf:"on_sockops"`
-	OnState        *ebpf.Program `ebpf:"on_state"`
-	OnTransmit     *ebpf.Program `ebpf:"on_transmit"`
-	RaiseMarks     *ebpf.Program `ebpf:"raise_marks"`
-	SeedListeners  *ebpf.Program `ebpf:"seed_listeners"`
-	SeedPrograms   *ebpf.Program `ebpf:"seed_programs"`
-	SeedSockets    *ebpf.Program `ebpf:"seed_sockets"`
-	SettleLive     *ebpf.Program `ebpf:"settle_live"`
+	ListMapped            *ebpf.Program `ebpf:"list_mapped"`
+	ListSockets           *ebpf.Program `ebpf:"list_sockets"`
+	OnCacheDirty          *ebpf.Program `ebpf:"on_cache_dirty"`
+	OnCacheFault          *ebpf.Program `ebpf:"on_cache_fault"`
+	OnCacheMap            *ebpf.Program `ebpf:"on_cache_map"`
+	OnCacheRead           *ebpf.Program `ebpf:"on_cache_read"`
+	OnChange              *ebpf.Program `ebpf:"on_change"`
+	OnChangeAgain         *ebpf.Program `ebpf:"on_change_again"`
+	OnChangeSet           *ebpf.Program `ebpf:"on_change_set"`
+	OnConnect4            *ebpf.Program `ebpf:"on_connect4"`
+	OnConnect6            *ebpf.Program `ebpf:"on_connect6"`
+	OnCreate              *ebpf.Program `ebpf:"on_create"`
+	OnDestroy             *ebpf.Program `ebpf:"on_destroy"`
+	OnEgress              *ebpf.Program `ebpf:"on_egress"`
+	OnExec                *ebpf.Program `ebpf:"on_exec"`
+	OnExit                *ebpf.Program `ebpf:"on_exit"`
+	OnExt4Write           *ebpf.Program `ebpf:"on_ext4_write"`
+	OnExt4WriteNow        *ebpf.Program `ebpf:"on_ext4_write_now"`
+	OnFileMap             *ebpf.Program `ebpf:"on_file_map"`
+	OnFileOpen            *ebpf.Program `ebpf:"on_file_open"`
+	OnFileUse             *ebpf.Program `ebpf:"on_file_use"`
+	OnFork                *ebpf.Program `ebpf:"on_fork"`
+	OnInet6Receive        *ebpf.Program `ebpf:"on_inet6_receive"`
+	OnInet6Send           *ebpf.Program `ebpf:"on_inet6_send"`
+	OnInetReceive         *ebpf.Program `ebpf:"on_inet_receive"`
+	OnInetSend            *ebpf.Program `ebpf:"on_inet_send"`
+	OnInetSendpage        *ebpf.Program `ebpf:"on_inet_sendpage"`
+	OnIngress             *ebpf.Program `ebpf:"on_ingress"`
+	OnLink                *ebpf.Program `ebpf:"on_link"`
+	OnMaySend             *ebpf.Program `ebpf:"on_may_send"`
+	OnPacketSend          *ebpf.Program `ebpf:"on_packet_send"`
+	OnRawIo               *ebpf.Program `ebpf:"on_raw_io"`
+	OnReceive             *ebpf.Program `ebpf:"on_receive"`
+	OnRename              *ebpf.Program `ebpf:"on_rename"`
+	OnSend                *ebpf.Program `ebpf:"on_send"`
+	OnSockops             *ebpf.Program `ebpf:"on_sockops"`
+	OnState               *ebpf.Program `ebpf:"on_state"`
+	OnTransmit            *ebpf.Program `ebpf:"on_transmit"`
+	OnUnixDatagramReceive *ebpf.Program `ebpf:"on_unix_datagram_receive"`
+	OnUnixPacketReceive   *ebpf.Program `ebpf:"on_unix_packet_receive"`
+	OnUnixPacketSend      *ebpf.Program `ebpf:"on_unix_packet_send"`
+	OnUnixReceive         *ebpf.Program `ebpf:"on_unix_receive"`
+	OnUnixSend            *ebpf.Program `ebpf:"on_unix_send"`
+	OnUnixSendpage        *ebpf.Program `ebpf:"on_unix_sendpage"`
+	OnUnixSplice          *ebpf.Program `ebpf:"on_unix_splice"`
+	RaiseMarks            *ebpf.Program `ebpf:"raise_marks"`
+	SeedListeners         *ebpf.Program `ebpf:"seed_listeners"`
+	SeedPrograms          *ebpf.Program `ebpf:"seed_programs"`
+	SeedSockets           *ebpf.Program `ebpf:"seed_sockets"`
+	SettleLive            *ebpf.Program `ebpf:"settle_live"`
 }
 
 func (p *flowsPrograms) Close() error {
@@ -587,6 +651,7 @@ func (p *flowsPrograms) Close() error {
 		p.OnInetSendpage,
 		p.OnIngress,
 		p.OnLink,
+		p.OnMaySend,
 		p.OnPacketSend,
 		p.OnRawIo,
 		p.OnReceive,
@@ -595,6 +660,13 @@ func (p *flowsPrograms) Close() error {
 		p.OnSockops,
 		p.OnState,
 		p.OnTransmit,
+		p.OnUnixDatagramReceive,
+		p.OnUnixPacketReceive,
+		p.OnUnixPacketSend,
+		p.OnUnixReceive,
+		p.OnUnixSend,
+		p.OnUnixSendpage,
+		p.OnUnixSplice,
 		p.RaiseMarks,
 		p.SeedListeners,
 		p.SeedPrograms,

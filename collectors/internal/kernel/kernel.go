@@ -84,6 +84,7 @@ type Flow struct {
 	Attempts    uint64 // of these, not established, or not yet
 	Open        uint64 // connections of TCP that are open now
 	First, Last time.Time
+	SentLast    time.Time     // when payload was sent last, within 10 ms; zero if it never was; of TCP, until its connections were read
 	Began       time.Duration // First since boot, which setting the clock does not change
 	Zone        uint32        // of the longest prefix that holds Remote; 0 where none does
 	Own         bool          // stays on this machine: it goes through the loopback interface
@@ -110,8 +111,10 @@ type Program struct {
 	NetNS, MntNS uint64
 	PIDNS        uint64
 	UserNS       uint64
-	Name         string // the kernel's short one
-	Arguments    []byte // as in /proc/PID/cmdline, the first 256 bytes; nil for what ran before the capture
+	Name         string    // the kernel's short one
+	Arguments    []byte    // as in /proc/PID/cmdline, the first 256 bytes; nil for what ran before the capture
+	Channels     []Channel // among the first 64 descriptors, in their order; at most 8
+	MoreChannels int       // descriptors of further ones
 }
 
 // Kinds of [Frames].
@@ -192,6 +195,7 @@ type Reading struct {
 // Kinds of [Event].
 const (
 	EventFlow = 1 // a flow began towards an address that no zone holds
+	EventLeak = 3 // the first byte that a holder sends on such a flow since it holds something more
 	EventHold = 2 // an execution came to hold a store's data, by how: one event for each [Hold] but those of descendants
 )
 
@@ -201,13 +205,14 @@ type Event struct {
 	At    time.Duration // since boot
 	Owner Execution
 
-	// Of a hold.
-	Stores uint64
-	How    uint32
-	From   Execution
-	Inode  uint64
+	Stores uint64 // of a hold or a leak: a bit for each that was not told of yet
 
-	// Of a flow.
+	// Of a hold.
+	How   uint32
+	From  Execution
+	Inode uint64
+
+	// Of a flow or a leak.
 	NetNS     uint64
 	Direction uint8
 	Protocol  uint8

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
@@ -54,16 +55,47 @@ func choose(cache *btf.Cache) (*ebpf.CollectionSpec, error) {
 	var traced *btf.Typedef
 	if types.TypeByName("btf_trace_sock_send_length", &traced) == nil {
 		drop(spec, byExit().programs...)
-		return spec, nil
+		drop(spec, unixByExit()...)
+	} else {
+		drop(spec, bySend().programs...)
 	}
-	drop(spec, bySend().programs...)
 	var function *btf.Func
-	for _, name := range byExit().programs {
+	for _, name := range onFunctions(spec) {
 		if types.TypeByName(spec.Programs[name].AttachTo, &function) != nil {
 			drop(spec, name) // inet_sendpage went with Linux 6.5
 		}
 	}
+	if p := spec.Programs[flowsProgOnMaySend]; p != nil && !hookable(p.AttachTo) {
+		drop(spec, onFunctions(spec)...) // some kernels refuse them that have all else
+	}
 	return spec, nil
+}
+
+// hookable tries whether a program that does nothing can be a hook on a function.
+// What is known before loading need not be loaded twice, and pins are whole without it.
+func hookable(function string) bool {
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: ebpf.Tracing, AttachType: ebpf.AttachTraceFEntry, AttachTo: function, License: "GPL",
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
+	})
+	if err != nil {
+		return false
+	}
+	l, err := link.AttachTracing(link.TracingOptions{Program: p})
+	if err == nil {
+		err = l.Close()
+	}
+	return errors.Join(err, p.Close()) == nil
+}
+
+// onFunctions are the programs that are hooks on functions of the kernel.
+func onFunctions(spec *ebpf.CollectionSpec) (all []string) {
+	for name, p := range spec.Programs {
+		if p.AttachType == ebpf.AttachTraceFEntry || p.AttachType == ebpf.AttachTraceFExit {
+			all = append(all, name)
+		}
+	}
+	return all
 }
 
 func drop(spec *ebpf.CollectionSpec, programs ...string) {
@@ -86,15 +118,15 @@ func (k *Kernel) load(spec *ebpf.CollectionSpec, existing map[string]*ebpf.Map) 
 	drop(spec, ofFiles()...) // flows are more than files
 	k.blind = err
 	err = k.attempt(spec, existing)
-	if err == nil || spec.Programs[flowsProgOnInetSend] == nil {
+	hooks := onFunctions(spec)
+	if err == nil || hooks == nil {
 		return err
 	}
 	// Hooks on functions are refused by some kernels that have all else.
-	drop(spec, byExit().programs...)
+	drop(spec, hooks...)
 	if k.attempt(spec, existing) != nil {
 		return err // the first one says more
 	}
-	k.misses = append(k.misses, byExit().misses)
 	return nil
 }
 
@@ -147,6 +179,9 @@ func order() []string {
 		flowsProgOnSend, flowsProgOnReceive,
 		flowsProgOnInetSend, flowsProgOnInet6Send, flowsProgOnInetReceive, flowsProgOnInet6Receive,
 		flowsProgOnInetSendpage, flowsProgOnPacketSend,
+		flowsProgOnMaySend, flowsProgOnUnixSplice,
+		flowsProgOnUnixSend, flowsProgOnUnixPacketSend, flowsProgOnUnixSendpage,
+		flowsProgOnUnixReceive, flowsProgOnUnixDatagramReceive, flowsProgOnUnixPacketReceive,
 		flowsProgOnCreate, flowsProgOnConnect4, flowsProgOnConnect6,
 		flowsProgOnSockops, flowsProgOnEgress, flowsProgOnIngress, flowsProgOnTransmit,
 	}

@@ -10,9 +10,7 @@ import (
 	"slices"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
-	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 )
 
@@ -51,7 +49,7 @@ func chooseFiles(spec *ebpf.CollectionSpec, types *btf.Cache) error {
 	if err != nil {
 		return fmt.Errorf("read the kernel's types: %w", err)
 	}
-	hooks := hookable()
+	hooks := hookable("security_file_permission")
 	if !hooks {
 		drop(spec, byFunction()...)
 	}
@@ -62,22 +60,6 @@ func chooseFiles(spec *ebpf.CollectionSpec, types *btf.Cache) error {
 		}
 	}
 	return nil
-}
-
-// hookable tries whether functions can be hooked, by one that does nothing.
-func hookable() bool {
-	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Type: ebpf.Tracing, AttachType: ebpf.AttachTraceFEntry, AttachTo: "security_file_permission", License: "GPL",
-		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
-	})
-	if err != nil {
-		return false
-	}
-	l, err := link.AttachTracing(link.TracingOptions{Program: program})
-	if err == nil {
-		err = l.Close()
-	}
-	return errors.Join(err, program.Close()) == nil
 }
 
 // OpensMechanism is how holds of files are seen: one of the constants above.

@@ -52,6 +52,12 @@ func (*Kernel) OpensMechanism() string { return OpensByLooking }
 // OpensMisses is never called.
 func (*Kernel) OpensMisses() []string { return nil }
 
+// SetServices is never called.
+func (*Kernel) SetServices([]ServiceSocket) error { return errors.ErrUnsupported }
+
+// Exempt is never called.
+func (*Kernel) Exempt(Execution, bool) error { return errors.ErrUnsupported }
+
 // MemoryBytes is never called.
 func (*Kernel) MemoryBytes() (uint64, error) { return 0, errors.ErrUnsupported }
 

@@ -251,9 +251,6 @@ func (k *Kernel) adopt(spec *ebpf.CollectionSpec) (err error) {
 			return fmt.Errorf("take over %s: %w", name, err)
 		}
 	}
-	if spec.Programs[flowsProgOnSend] == nil && spec.Programs[flowsProgOnInetSend] == nil {
-		k.misses = append(k.misses, byExit().misses)
-	}
 	return nil
 }
 

@@ -24,7 +24,7 @@ type tally struct{ sent, received, connections uint64 }
 // and at its end what it moved; programs that it starts say so on the same pipe.
 type program struct {
 	cmd    *exec.Cmd
-	input  io.Closer
+	input  io.WriteCloser
 	output bytes.Buffer // of errors
 	ready  chan struct{}
 	ended  chan struct{}
@@ -33,6 +33,12 @@ type program struct {
 }
 
 func start(t *testing.T, n namespace, job string) *program {
+	t.Helper()
+	return startWith(t, n, job)
+}
+
+// startWith gives it descriptors from 3 on, which are closed here.
+func startWith(t *testing.T, n namespace, job string, files ...*os.File) *program {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	p := &program{
@@ -48,7 +54,11 @@ func start(t *testing.T, n namespace, job string) *program {
 	if p.input, err = p.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
+	p.cmd.ExtraFiles = files
 	n.start(t, p.cmd)
+	for _, f := range files {
+		_ = f.Close()
+	}
 	go p.listen(out)
 	t.Cleanup(func() { cancel(); <-p.ended; _ = p.cmd.Wait() })
 	return p
@@ -84,6 +94,14 @@ func (p *program) awaitReady(t *testing.T) {
 func (p *program) proceed(t *testing.T) {
 	t.Helper()
 	if err := p.input.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// say lets a program read a byte of its input.
+func (p *program) say(t *testing.T) {
+	t.Helper()
+	if _, err := p.input.Write([]byte{1}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -144,7 +162,7 @@ func (a arguments) number(i int) int {
 func traffic() map[string]func(arguments) error {
 	all := make(map[string]func(arguments) error)
 	for _, kind := range []map[string]func(arguments) error{
-		tcpTraffic(), streamTraffic(), udpTraffic(), manyTraffic(), rawTraffic(), linkTraffic(), processTraffic(), burstTraffic(),
+		tcpTraffic(), streamTraffic(), udpTraffic(), manyTraffic(), rawTraffic(), linkTraffic(), processTraffic(), burstTraffic(), passingTraffic(),
 	} {
 		maps.Copy(all, kind)
 	}

@@ -44,6 +44,18 @@ func (k *Kernel) Take() (*Reading, error) {
 	return k.Read()
 }
 
+// Latest gives the last reading once more, without its flows; if there was none, it
+// reads.
+func (k *Kernel) Latest() (*Reading, error) {
+	k.mu.Lock()
+	latest := k.latest
+	k.mu.Unlock()
+	if latest == nil {
+		return k.Read()
+	}
+	return latest, nil
+}
+
 // Read reads everything, and a flow of its own to see that it sees. Rows that nothing has used for long are dropped once
 // they were read, and so are executions that ended and have no row.
 func (k *Kernel) Read() (*Reading, error) {
@@ -87,6 +99,7 @@ func (k *Kernel) Read() (*Reading, error) {
 	}
 	k.folded = r.Counts.Folded
 	k.last = &r
+	k.latest = &Reading{Programs: r.Programs, Sockets: r.Sockets, Holds: r.Holds, Counts: r.Counts}
 	return &r, nil
 }
 
@@ -351,6 +364,9 @@ func flowOf(k *flowsFlowKey, r *flowsFlowRow, booted time.Time) Flow {
 		First: booted.Add(time.Duration(r.First)), Last: booted.Add(time.Duration(r.Last)),
 		Began: time.Duration(r.First),
 		Zone:  r.Zone, Own: r.Own != 0,
+	}
+	if r.SentLast != 0 {
+		f.SentLast = booted.Add(time.Duration(r.SentLast))
 	}
 	local, remote := uint16(0), k.Port
 	if k.Direction == In {

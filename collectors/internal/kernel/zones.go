@@ -17,6 +17,11 @@ const (
 	settingOlder
 	settingKept
 	settingKeep
+	settingHeld
+	settingAsked
+	settingHolding
+	settingServices
+	settingTick
 )
 
 // SetZones replaces the prefixes by which addresses are told apart; the longest
@@ -49,7 +54,7 @@ func (k *Kernel) SetZones(zones map[netip.Prefix]uint32) error {
 	if err := k.maps[flowsMapSettings].Put(settingGeneration, k.version); err != nil {
 		return fmt.Errorf("renew zones: %w", err)
 	}
-	return nil
+	return k.ask() // a row's address may be of none now
 }
 
 // recallZones reads the prefixes that pinned maps hold.

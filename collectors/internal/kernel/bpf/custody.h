@@ -41,6 +41,34 @@ struct {
 	__type(value, struct hold_row);
 } holds SEC(".maps");
 
+/* Custody began somewhere: whoever remembers having found none looks again. */
+static __always_inline void bump(void)
+{
+	__u32 *held = setting(HELD), *holding = setting(HOLDING);
+
+	if (!held || !holding)
+		return;
+	__sync_fetch_and_add(held, 1);
+	if (!*holding)
+		*holding = 1;
+}
+
+/* Changes whenever somebody may hold more than before, or an address be in another zone. */
+static __always_inline __u32 held_now(void)
+{
+	__u32 *held = setting(HELD), *asked = setting(ASKED);
+
+	return held && asked ? *(volatile __u32 *)held + *(volatile __u32 *)asked : 0;
+}
+
+/* Whether anybody has ever held anything. */
+static __always_inline int holding(void)
+{
+	__u32 *any = setting(HOLDING);
+
+	return any && *any;
+}
+
 /* 0 for most: one look-up in a small table. */
 static __always_inline __u64 stores_of(__u64 who)
 {

@@ -15,9 +15,6 @@
 #include <bpf/bpf_tracing.h>
 #include "kernel.h"
 #include "who.h"
-#include "custody.h"
-#include "programs.h"
-
 #define AF_UNIX 1
 #define AF_INET 2
 #define AF_INET6 10
@@ -32,6 +29,7 @@
 #define IPPROTO_ICMPV6 58
 #define IPPROTO_UDPLITE 136
 #define IPPROTO_MPTCP 262
+#define PROTOCOLS 512 /* their numbers are below: IPPROTO_MAX is 263 */
 #define SOCK_STREAM 1
 #define SOCK_DGRAM 2
 #define SOCK_RAW 3
@@ -39,6 +37,8 @@
 #define IFF_LOOPBACK 8
 #define LOOPBACK 1 /* the index of the loopback interface in every namespace */
 #define TRIES 8
+
+#include "programs.h"
 
 enum { OUT = 1, IN = 2 };
 
@@ -60,7 +60,7 @@ struct holder {
 	__u32 own; /* its packets do not leave the machine */
 	__u32 folded; /* its row is one of the folded */
 	__u32 older; /* than the capture */
-	__u32 reserved;
+	__u32 held; /* how often custody had begun when it was looked at */
 };
 
 struct flow_key {
@@ -85,16 +85,24 @@ struct flow_row {
 	__u32 zone;
 	__u32 own; /* through the loopback interface, as all that stays on the machine */
 	__u32 tick; /* of the kernel, when last was noted */
+	__u64 sent_last; /* payload; of TCP, no later than it was settled */
+	__u64 told; /* stores whose leak was told of */
+	__u32 held; /* how often custody had begun when it was looked at; not of TCP */
+	__u32 unused;
 };
 
-enum { EVENT_FLOW = 1, EVENT_HOLD };
+enum { EVENT_FLOW = 1, EVENT_HOLD, EVENT_LEAK };
 
-/* What must not wait for the next reading: something new goes to where no zone is. */
+/*
+ * What must not wait for the next reading: something new goes to where no zone is,
+ * or a holder sends there.
+ */
 struct event {
 	__u32 kind;
 	__u32 zone;
 	__u64 at; /* nanoseconds since boot */
 	struct flow_key key;
+	__u64 stores; /* of a leak: what the sender holds and was not told of yet */
 };
 
 enum { FRAMES = 1, OTHER };
@@ -263,13 +271,15 @@ static __noinline struct flow_row *folded_of(struct flow_key *key, __u32 zone, _
 	return bpf_map_lookup_elem(&folded, &fold);
 }
 
-static __always_inline void tell(const struct flow_key *key, __u32 zone)
+/* Its own frame: the stack is small. */
+static __noinline int tell(const struct flow_key *key, __u32 zone)
 {
 	struct event event = {.kind = EVENT_FLOW, .zone = zone, .at = bpf_ktime_get_boot_ns()};
 
 	event.key = *key;
 	if (bpf_ringbuf_output(&events, &event, sizeof(event), BPF_RB_NO_WAKEUP) < 0)
 		count(LOST_EVENTS, 1);
+	return 0;
 }
 
 /*
@@ -388,6 +398,8 @@ static __always_inline int is_tcp(struct sock *sk)
 			count(LOST_RACES, 1);                                    \
 	} while (0)
 
+#include "leaks.h"
+
 /* Whether something listened on a socket's port before the capture: then it came in. */
 static __always_inline int listened(const struct holder *h)
 {
@@ -426,6 +438,8 @@ static __always_inline void settle(struct sock *sk, struct holder *h, __u64 hold
 	}
 	__sync_fetch_and_add(&row->sent, sent);
 	__sync_fetch_and_add(&row->received, received);
+	if (sent)
+		sent_at(tp, row);
 }
 
 /* Brings a socket to a stage. Stages only rise, so each is entered once. */
@@ -492,6 +506,7 @@ static __always_inline void hand_over(struct sock *sk, struct holder *h, __u64 o
 	h->used = 1;
 	if (__sync_val_compare_and_swap(&h->word, old, owner | STAGE(old)) != old)
 		return; /* ended meanwhile, or taken by another: the next call sees */
+	h->held = 0;
 	if (!is_tcp(sk) || STAGE(old) != ESTABLISHED)
 		return;
 	tcp_key(sk, h, &key, local);
@@ -619,6 +634,8 @@ int BPF_PROG(on_destroy, struct sock *sk)
 
 /* ---- ownership ---- */
 
+#include "passing.h"
+
 static __always_inline void sent_frames(struct sock *sk, __u32 kind, __u64 bytes)
 {
 	struct frame_key key = {.owner = current_execution(), .kind = kind, .netns = sk->__sk_common.skc_net.net->ns.inum};
@@ -638,7 +655,8 @@ static __always_inline void sent_frames(struct sock *sk, __u32 kind, __u64 bytes
 	row->last = bpf_ktime_get_boot_ns();
 }
 
-static __always_inline void used(struct sock *sk, __u64 sent, __u64 received)
+/* All but the common way through used(), which is shorter without it. */
+static __noinline int used_anew(struct sock *sk, __u64 sent, __u64 received)
 {
 	struct holder *h;
 
@@ -647,24 +665,45 @@ static __always_inline void used(struct sock *sk, __u64 sent, __u64 received)
 	case AF_INET6:
 		break;
 	case AF_UNIX:
+		used_unix(sk, sent, received);
+		return 0;
 	case AF_NETLINK:
 	case AF_KEY:
 	case AF_ALG:
 	case AF_KCM:
-		return; /* see list_sockets */
+		return 0; /* see list_sockets */
 	default:
 		if (sent)
 			sent_frames(sk, sk->__sk_common.skc_family == AF_PACKET ? FRAMES : OTHER, sent);
-		return;
+		return 0;
 	}
 	h = bpf_sk_storage_get(&holders, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!h) {
 		count(LOST_STORAGE, 1);
-		return;
+		return 0;
 	}
 	if (!h->netns)
 		h->netns = sk->__sk_common.skc_net.net->ns.inum;
 	hand_over(sk, h, current_execution(), sent, received);
+	if (sent)
+		sent_by(sk, h);
+	return 0;
+}
+
+static __always_inline void used(struct sock *sk, __u64 sent, __u64 received)
+{
+	__u16 family = sk->__sk_common.skc_family;
+
+	if (family == AF_INET || family == AF_INET6) {
+		struct holder *h = bpf_sk_storage_get(&holders, sk, 0, 0);
+
+		if (h && h->used && current_is(OWNER(READ(h->word)))) { /* as nearly always */
+			if (sent)
+				sent_by(sk, h);
+			return;
+		}
+	}
+	used_anew(sk, sent, received);
 }
 
 SEC("tp_btf/sock_send_length")
@@ -877,9 +916,8 @@ static __always_inline void face(struct flow_key *key, __u8 direction, __u16 loc
 	key->port = direction == IN ? local : remote;
 }
 
-static __always_inline void datagram(struct __sk_buff *skb, int out)
+static __noinline int datagram(struct __sk_buff *skb, struct bpf_sock *sk, int out)
 {
-	struct bpf_sock *sk = skb->sk;
 	struct flow_key key = {};
 	struct flow_row *row;
 	struct packet p = {};
@@ -889,21 +927,19 @@ static __always_inline void datagram(struct __sk_buff *skb, int out)
 	__be16 remote_port;
 	__u16 local_port;
 
-	if (!sk)
-		return;
 	sk = bpf_sk_fullsock(sk);
 	if (!sk || (sk->protocol == IPPROTO_TCP && sk->type != SOCK_RAW))
-		return;
+		return 0;
 	h = bpf_sk_storage_get(&holders, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!h) {
 		count(LOST_STORAGE, 1);
-		return;
+		return 0;
 	}
 	if (!h->netns) /* the kernel's own */
 		h->netns = netns_of(sk);
 	if (parse(skb, &p) < 0) {
 		count(LOST_HEADERS, 1);
-		return;
+		return 0;
 	}
 	/*
 	 * What is connected, or raw, passes no hook that knows the sender before this
@@ -937,7 +973,7 @@ static __always_inline void datagram(struct __sk_buff *skb, int out)
 		row = row_of(&key, out ? p.source : p.target, skb->ifindex == LOOPBACK, &fold);
 		if (!row) {
 			count(LOST_BYTES, p.payload);
-			return;
+			return 0;
 		}
 		if (!row->connections) { /* there is none to count: one a row */
 			count(BEGUN_FLOWS, 1);
@@ -945,20 +981,41 @@ static __always_inline void datagram(struct __sk_buff *skb, int out)
 		}
 	}
 	h->direction = key.direction;
+	if (out && p.payload)
+		sent_on(&key, row);
 	__sync_fetch_and_add(out ? &row->sent : &row->received, p.payload);
+	return 0;
+}
+
+/*
+ * TCP is counted at its sockets, so its packets only pass: header and port tell
+ * them, since a call of the kernel for each is dear. A raw socket may send what
+ * looks the same, but its port is the number of its protocol.
+ */
+static __always_inline void packet(struct __sk_buff *skb, int out)
+{
+	__u8 *header = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct bpf_sock *sk = skb->sk;
+
+	if (!sk)
+		return;
+	if (sk->src_port >= PROTOCOLS && header + sizeof(struct ip4) <= end &&
+	    header[skb->protocol == bpf_htons(0x0800) ? 9 : 6] == IPPROTO_TCP)
+		return;
+	datagram(skb, sk, out);
 }
 
 SEC("cgroup_skb/egress")
 int on_egress(struct __sk_buff *skb)
 {
-	datagram(skb, 1);
+	packet(skb, 1);
 	return 1;
 }
 
 SEC("cgroup_skb/ingress")
 int on_ingress(struct __sk_buff *skb)
 {
-	datagram(skb, 0);
+	packet(skb, 0);
 	return 1;
 }
 

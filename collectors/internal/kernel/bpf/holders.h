@@ -26,16 +26,20 @@ static __noinline int raise(__u64 who, __u64 stores)
 	__u64 *held = bpf_map_lookup_elem(&custody, &who);
 
 	if (!held) {
-		if (!bpf_map_update_elem(&custody, &who, &stores, BPF_NOEXIST))
+		if (!bpf_map_update_elem(&custody, &who, &stores, BPF_NOEXIST)) {
+			bump();
 			return 0;
+		}
 		held = bpf_map_lookup_elem(&custody, &who);
 	}
 	if (!held) {
 		count(LOST_HOLDS, 1);
 		return -1;
 	}
-	if ((*held & stores) != stores)
+	if ((*held & stores) != stores) {
 		__sync_fetch_and_or(held, stores);
+		bump();
+	}
 	return 0;
 }
 

@@ -82,6 +82,32 @@ struct file {
 	unsigned int f_mode;
 	struct path f_path;
 	struct inode *f_inode;
+	void *private_data;
+};
+
+struct fdtable {
+	unsigned int max_fds;
+	struct file **fd;
+	unsigned long *open_fds;
+};
+
+struct files_struct {
+	struct fdtable *fdt;
+};
+
+struct tty_driver {
+	int major;
+};
+
+struct tty_struct {
+	struct tty_driver *driver;
+	int index;
+	struct tty_struct *link;
+	void *driver_data;
+};
+
+struct tty_file_private {
+	struct tty_struct *tty;
 };
 
 struct vm_area_struct {
@@ -161,6 +187,7 @@ struct tcp_sock {
 	__u64 bytes_sent;
 	__u64 bytes_retrans;
 	__u64 bytes_received;
+	__u32 lsndtime;
 };
 
 struct unix_address {
@@ -261,6 +288,7 @@ struct task_struct {
 	struct task_struct *group_leader;
 	struct task_struct *real_parent;
 	struct mm_struct *mm;
+	struct files_struct *files;
 	struct signal_struct *signal;
 	struct nsproxy *nsproxy;
 	struct cred *cred;
@@ -270,6 +298,7 @@ struct task_struct {
 struct linux_binprm;
 struct msghdr;
 struct page;
+struct pipe_inode_info;
 struct bpf_iter_meta {
 	struct seq_file *seq;
 };

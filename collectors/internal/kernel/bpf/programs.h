@@ -33,6 +33,17 @@ struct group {
 	char names[GROUP_SLOTS][SLOT]; /* from the group up */
 };
 
+#define CHANNELS 8
+
+/* A way to another program, see channels.h. */
+struct channel {
+	__u64 id;
+	__u32 place; /* the other end of a socket; else the device of the file system */
+	__u8 kind;
+	__u8 mode; /* READS, WRITES */
+	__u16 unused;
+};
+
 struct program {
 	struct image_key image;
 	__u64 parent; /* execution */
@@ -45,6 +56,9 @@ struct program {
 	__u32 argument_bytes; /* in all; what is over ARGUMENTS is not kept */
 	char comm[16];
 	char arguments[ARGUMENTS];
+	__u32 channel_count; /* in all; what is over CHANNELS is not kept */
+	__u32 forked; /* a copy of its parent, which had executed something */
+	struct channel channels[CHANNELS];
 };
 
 struct {
@@ -87,12 +101,14 @@ struct {
 	__type(value, struct scratch);
 } scratches SEC(".maps");
 
-enum { GENERATION, OLDER, ENDED_KEPT, KEEP, SETTINGS };
+enum { GENERATION, OLDER, ENDED_KEPT, KEEP, HELD, ASKED, HOLDING, SERVICES, TICK_NS, SETTINGS };
 
 /*
  * The generation of the zones; how many sockets older than the capture the last
  * walk met; how many ended executions were kept since the last reading, and how
- * many may be.
+ * many may be; how often custody began by the programs, and how often user space
+ * asked to look again; whether any has begun, and may begin at a service; what the
+ * kernel's clock for TCP counts in.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -105,6 +121,9 @@ static __always_inline __u32 *setting(__u32 which)
 {
 	return bpf_map_lookup_elem(&settings, &which);
 }
+
+#include "custody.h"
+#include "channels.h"
 
 /* One that ended is kept until it was read, but a storm of them is not. */
 static __always_inline void end(__u64 who)
@@ -262,6 +281,10 @@ static __always_inline struct image *describe(struct scratch *s, struct program 
 	p->marked = 0;
 	p->argument_bytes = 0;
 	BPF_CORE_READ_INTO(&p->comm, task, comm);
+	p->forked = 0;
+	p->channel_count = 0;
+	__builtin_memset(p->channels, 0, sizeof(p->channels));
+	note_channels(p, task);
 	return image_of(s, &p->image, file);
 }
 
@@ -342,6 +365,7 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 	p->began = bpf_ktime_get_boot_ns();
 	p->ended = 0;
 	p->marked = 0;
+	p->forked = 1;
 	p->netns = BPF_CORE_READ(child, nsproxy, net_ns, ns.inum);
 	p->mntns = BPF_CORE_READ(child, nsproxy, mnt_ns, ns.inum);
 	p->uid = BPF_CORE_READ(child, cred, euid.val);
@@ -353,8 +377,17 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(on_exit, struct task_struct *task)
 {
-	if (BPF_CORE_READ(task, signal, live.counter) <= 0) /* else a thread of many */
-		end(execution(task));
+	__u64 who;
+	struct program *p;
+
+	if (BPF_CORE_READ(task, signal, live.counter) > 0) /* a thread of many */
+		return 0;
+	who = execution(task);
+	p = bpf_map_lookup_elem(&programs, &who);
+	/* Its files are not closed yet. A subshell opened its pipes after it began. */
+	if (p && (p->forked || p->marked || stores_of(who)))
+		note_channels(p, task);
+	end(who);
 	return 0;
 }
 

@@ -28,14 +28,6 @@ struct held {
 	char name[PATH];
 };
 
-static __always_inline __u64 inode_of(struct sock *sk)
-{
-	struct socket *socket = BPF_CORE_READ(sk, sk_socket);
-	struct socket_alloc *alloc = (void *)socket - bpf_core_field_offset(struct socket_alloc, socket);
-
-	return socket ? BPF_CORE_READ(alloc, vfs_inode.i_ino) : 0;
-}
-
 static __always_inline int name_unix(struct held *held, struct unix_sock *sk)
 {
 	struct unix_address *address = BPF_CORE_READ(sk, addr);

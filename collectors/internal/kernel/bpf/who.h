@@ -74,6 +74,21 @@ static __always_inline __u64 current_execution(void)
 	}
 }
 
+/* Whether the current execution is who, without the division that its word takes. */
+static __always_inline int current_is(__u64 who)
+{
+	if (bpf_core_type_exists(btf_trace_sock_send_length)) {
+		struct task_struct *task = bpf_get_current_task_btf();
+		struct task_struct *leader = task->group_leader;
+		__u64 ticks = who >> 8 & ((1ULL << 34) - 1);
+
+		return task->tgid == who >> 42 && leader->start_boottime - ticks * TICK < TICK &&
+		       (leader->self_exec_id & 31) == (who >> 3 & 31);
+	} else {
+		return who == current_execution();
+	}
+}
+
 /* The one that the same process was before it executed another program. */
 static __always_inline __u64 earlier(__u64 who)
 {

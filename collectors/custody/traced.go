@@ -1,0 +1,285 @@
+package custody
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"cityward/collectors/internal/kernel"
+	"cityward/collectors/inventory"
+)
+
+// ways are the kernel's words for how something is held.
+func wayOf(how uint32) string {
+	switch how {
+	case kernel.HowDirect:
+		return inventory.HowDirect
+	case kernel.HowService:
+		return inventory.HowService
+	case kernel.HowDescendant:
+		return inventory.HowDescendant
+	case kernel.HowPipeline:
+		return inventory.HowPipeline
+	}
+	return inventory.HowDerived
+}
+
+// trace tells the kernel what the stores are and gives what it has seen; nil where
+// it sees no opens.
+func (r *round) trace() (*kernel.Reading, error) {
+	if r.kernel.Err() != nil || r.kernel.OpensMechanism() == "" {
+		return nil, nil //nolint:nilnil // nothing to read is no error
+	}
+	if err := r.declare(); err != nil {
+		return nil, err
+	}
+	reading, err := r.kernel.Latest()
+	if err != nil {
+		return nil, fmt.Errorf("read holders: %w", err)
+	}
+	return reading, nil
+}
+
+// declare names the stores' directories and sockets to the kernel.
+func (r *round) declare() error {
+	r.numbers = make(map[string]uint)
+	for i := range r.cfg.Stores {
+		id := r.cfg.Stores[i].ID
+		number, err := r.kernel.StoreNumber(id)
+		if err != nil {
+			r.gap(id, id, err.Error(), 0)
+			continue
+		}
+		r.numbers[id] = number
+	}
+	var dirs []kernel.StoreDir
+	for _, p := range r.places() {
+		number, numbered := r.numbers[p.store]
+		if numbered && p.file.Inode != 0 {
+			dirs = append(dirs, kernel.StoreDir{Store: number, Device: p.mount, Inode: p.file.Inode})
+		}
+	}
+	if err := r.kernel.SetStores(dirs); err != nil {
+		return fmt.Errorf("declare stores to the kernel: %w", err)
+	}
+	var sockets []kernel.ServiceSocket
+	for i := range r.cfg.Stores {
+		store := &r.cfg.Stores[i]
+		number, numbered := r.numbers[store.ID]
+		for _, service := range store.Services {
+			if !numbered || service.Protocol != "unix" {
+				continue
+			}
+			if st, err := r.host.Stat(service.Path); err == nil {
+				sockets = append(sockets, kernel.ServiceSocket{Stores: 1 << number, Device: st.Dev, Inode: st.Ino})
+			}
+		}
+	}
+	if err := r.kernel.SetServices(sockets); err != nil {
+		return fmt.Errorf("declare services to the kernel: %w", err)
+	}
+	return nil
+}
+
+// storesOf gives the names of the kernel's bits.
+func (r *round) storesOf(bits uint64) []string {
+	var ids []string
+	for i := range r.cfg.Stores {
+		if number, numbered := r.numbers[r.cfg.Stores[i].ID]; numbered && bits&(1<<number) != 0 {
+			ids = append(ids, r.cfg.Stores[i].ID)
+		}
+	}
+	return ids
+}
+
+// tracedRoots takes over what the kernel saw come out of a store.
+func (r *round) tracedRoots(reading *kernel.Reading) {
+	for i := range reading.Holds {
+		h := &reading.Holds[i]
+		how, from := wayOf(h.How), inventory.Execution(h.From)
+		if !r.root(how, from) {
+			continue
+		}
+		for _, store := range r.storesOf(h.Stores) {
+			r.remember(hold{store, inventory.Execution(h.Owner), how}, from, h.First, evidence(h))
+		}
+	}
+}
+
+// root reports whether data needs no other holder to have come this way. One that is
+// not known any more had it; one that the policy ignores had not.
+func (r *round) root(how string, from inventory.Execution) bool {
+	if how == inventory.HowDirect || how == inventory.HowService || from == (inventory.Execution{}) {
+		return true
+	}
+	_, refused := r.refused[from]
+	return !refused && r.past[from] == nil && r.alive[from] == nil
+}
+
+func evidence(h *kernel.Hold) string {
+	switch h.How {
+	case kernel.HowDirect:
+		return "opened " + h.Name
+	case kernel.HowService:
+		return "sent to " + h.Name
+	case kernel.HowDescendant:
+		return "started"
+	case kernel.HowPipeline:
+		return "received by a Unix socket"
+	}
+	return "read " + h.Name
+}
+
+// tracedLinks adds the ways by which the kernel saw data go on.
+func (r *round) tracedLinks(reading *kernel.Reading, all links) {
+	for i := range reading.Holds {
+		h := &reading.Holds[i]
+		if h.How == kernel.HowDirect || h.How == kernel.HowService {
+			continue
+		}
+		for _, store := range r.storesOf(h.Stores) {
+			all.add(inventory.Execution(h.From), link{
+				to: inventory.Execution(h.Owner), how: wayOf(h.How), evidence: evidence(h), store: store, first: h.First,
+			})
+		}
+	}
+	r.channelLinks(reading.Programs, all)
+}
+
+// processLinks lead from a program to those that it starts.
+func (r *round) processLinks(reading *kernel.Reading) links {
+	all := make(links)
+	if reading == nil {
+		for i := range r.seen.Processes {
+			p := &r.seen.Processes[i]
+			all.add(r.byPID[p.Parent], link{to: p.ID, how: inventory.HowDescendant, evidence: "started", first: p.Started, last: p.Started})
+		}
+		return all
+	}
+	images := make(map[inventory.Execution]bool, len(reading.Programs))
+	for i := range reading.Programs {
+		images[inventory.Execution(reading.Programs[i].ID)] = true
+	}
+	for i := range reading.Programs {
+		p := &reading.Programs[i]
+		way := link{to: inventory.Execution(p.ID), how: inventory.HowDescendant, evidence: "started", first: p.Began, last: p.Began}
+		all.add(inventory.Execution(p.Parent), way)
+		earlier := way.to
+		if earlier.Image = (earlier.Image - 1) & 31; images[earlier] {
+			all.add(earlier, way)
+		}
+	}
+	return all
+}
+
+// channel names what two programs may both have open.
+type channel struct {
+	kind uint8
+	id   uint64
+}
+
+// channelLinks lead from who has a pipe, a socket or a terminal open to write to
+// who has its other end open to read.
+func (r *round) channelLinks(programs []kernel.Program, all links) {
+	readers := make(map[channel][]*kernel.Program)
+	for i := range programs {
+		for _, c := range programs[i].Channels {
+			switch {
+			case c.Kind == kernel.ChannelTerminal:
+			case c.Kind == kernel.ChannelSocket, c.Reads:
+				at := channel{c.Kind, c.ID}
+				readers[at] = append(readers[at], &programs[i])
+			}
+		}
+	}
+	for i := range programs {
+		p := &programs[i]
+		for _, c := range p.Channels {
+			to := channel{c.Kind, c.ID}
+			switch {
+			case !c.Writes || c.Kind == kernel.ChannelMaster: // what is typed is no data of a store's
+				continue
+			case c.Kind == kernel.ChannelTerminal:
+				to.kind = kernel.ChannelMaster
+			case c.Kind == kernel.ChannelSocket:
+				to.id = c.Peer
+			}
+			for _, reader := range readers[to] {
+				all.add(inventory.Execution(p.ID), channelLink(p, reader, c.Kind))
+			}
+		}
+	}
+}
+
+func channelLink(from, to *kernel.Program, kind uint8) link {
+	way := link{
+		to: inventory.Execution(to.ID), how: inventory.HowPipeline, evidence: "a pipe between them",
+		first: later(from.Began, to.Began), last: from.Ended,
+	}
+	switch kind {
+	case kernel.ChannelSocket:
+		way.evidence = "a pair of sockets between them"
+	case kernel.ChannelTerminal:
+		way.evidence = "a terminal between them"
+	}
+	return way
+}
+
+// tell names to the kernel the holders that this room found, so that it sees what
+// they start, write and send as it happens.
+func (r *round) tell() {
+	bits := make(map[inventory.Execution]uint64)
+	for h := range r.held {
+		if number, numbered := r.numbers[h.store]; numbered && r.alive[h.process] != nil && r.alive[h.process].Ended.IsZero() {
+			bits[h.process] |= 1 << number
+		}
+	}
+	failed := 0
+	for id, stores := range bits {
+		if r.marked[id] == stores {
+			continue
+		}
+		if r.kernel.Mark(kernel.Execution(id), stores) != nil {
+			failed++
+			delete(bits, id)
+		}
+	}
+	r.marked = bits
+	for id, p := range r.alive {
+		if _, told := r.exempt[id]; told || !slices.Contains(r.cfg.Custody.Relays, p.Executable) || p.Foreign {
+			continue
+		}
+		if r.kernel.Exempt(kernel.Execution(id), true) == nil {
+			r.exempt[id] = true
+		}
+	}
+	maps.DeleteFunc(r.exempt, func(id inventory.Execution, _ bool) bool { return r.alive[id] == nil })
+	if failed > 0 {
+		r.gap("", "the kernel's table of holders", "found no room: what they start and write is followed by rounds only", failed)
+	}
+}
+
+// tracedCapture says what the kernel's look at opens misses.
+func (r *round) tracedCapture(reading *kernel.Reading) inventory.Capture {
+	missed := r.kernel.OpensMisses()
+	if r.losses.Within(reading.Counts.Holds, r.now) {
+		missed = append(missed, fmt.Sprintf("holders of the last hour found no room: %d in all", reading.Counts.Holds))
+	}
+	if gap := r.kernel.Gap(); gap != "" {
+		missed = append(missed, gap)
+	}
+	for _, reason := range missed {
+		r.gap("", inventory.CaptureOpens, reason, 0)
+	}
+	var opens uint64
+	for i := range reading.Holds {
+		if reading.Holds[i].How == kernel.HowDirect {
+			opens += reading.Holds[i].Times
+		}
+	}
+	return inventory.Capture{
+		Name: inventory.CaptureOpens, Tier: inventory.TierBPF, Complete: len(missed) == 0,
+		Reason: strings.Join(slices.Compact(missed), "; "), Events: opens, Lost: reading.Counts.Holds,
+	}
+}

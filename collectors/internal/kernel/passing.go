@@ -1,0 +1,123 @@
+//go:build linux && (amd64 || arm64)
+
+package kernel
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+)
+
+// unixByExit are the hooks on functions that stand in for bySend at Unix sockets.
+func unixByExit() []string {
+	return []string{
+		flowsProgOnUnixSend, flowsProgOnUnixPacketSend, flowsProgOnUnixSendpage,
+		flowsProgOnUnixReceive, flowsProgOnUnixDatagramReceive, flowsProgOnUnixPacketReceive,
+	}
+}
+
+// missesOf says what is not seen with the programs that there are.
+func missesOf(spec *ebpf.CollectionSpec) (misses []string) {
+	if spec.Programs[flowsProgOnSend] == nil && spec.Programs[flowsProgOnInetSend] == nil {
+		misses = append(misses, byExit().misses)
+	}
+	if spec.Programs[flowsProgOnSend] == nil && spec.Programs[flowsProgOnUnixSend] == nil {
+		return append(misses, "the kernel does not tell who sends by Unix sockets (tracepoints of Linux 6.3, or hooks on functions): who asks a store's service, or is sent data by a holder, is only seen while it is connected")
+	}
+	if spec.Programs[flowsProgOnMaySend] == nil {
+		misses = append(misses, "the kernel does not tell where datagrams of Unix sockets go (hooks on functions): who is sent a holder's data by them is not seen, nor who asks a store's service by one that is not connected")
+	}
+	return misses
+}
+
+// SetServices replaces the sockets at which custody begins for whoever sends to
+// them. After an error the table holds some of both.
+func (k *Kernel) SetServices(sockets []ServiceSocket) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	wanted := make(map[flowsServiceKey]uint64)
+	for _, s := range sockets {
+		wanted[flowsServiceKey{Inode: s.Inode, Device: kernelDevice(s.Device)}] |= s.Stores
+	}
+	table := k.maps[flowsMapServices]
+	for key, stores := range wanted {
+		if err := table.Put(key, stores); err != nil {
+			return fmt.Errorf("set service socket: %w", err)
+		}
+	}
+	var key flowsServiceKey
+	var stores uint64
+	var gone []flowsServiceKey
+	rows := table.Iterate()
+	for rows.Next(&key, &stores) {
+		if _, stays := wanted[key]; !stays {
+			gone = append(gone, key)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("read service sockets: %w", err)
+	}
+	for i := range gone {
+		if err := table.Delete(&gone[i]); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return fmt.Errorf("drop service socket: %w", err)
+		}
+	}
+	if err := k.maps[flowsMapSettings].Put(settingServices, uint32(min(len(wanted), 1))); err != nil {
+		return fmt.Errorf("switch services: %w", err)
+	}
+	return nil
+}
+
+// Exempt says whether an execution serves everybody, as the system's log does:
+// then it gets nothing by what it is sent, and passes nothing on.
+func (k *Kernel) Exempt(owner Execution, yes bool) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	table := k.maps[flowsMapExempt]
+	if yes {
+		if err := table.Put(wordOf(owner), uint32(1)); err != nil {
+			return fmt.Errorf("exempt execution: %w", err)
+		}
+		return nil
+	}
+	if err := table.Delete(wordOf(owner)); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return fmt.Errorf("exempt execution no more: %w", err)
+	}
+	return nil
+}
+
+// bump lets the programs see that custody was written beside them: after it.
+func (k *Kernel) bump() error {
+	if err := k.maps[flowsMapSettings].Put(settingHolding, uint32(1)); err != nil {
+		return fmt.Errorf("switch custody: %w", err)
+	}
+	return k.ask()
+}
+
+// ask lets the programs look again at who sends where. Only this process writes
+// what it counts in.
+func (k *Kernel) ask() error {
+	var asked uint32
+	if err := k.maps[flowsMapSettings].Lookup(settingAsked, &asked); err != nil {
+		return fmt.Errorf("renew custody: %w", err)
+	}
+	if err := k.maps[flowsMapSettings].Put(settingAsked, asked+1); err != nil {
+		return fmt.Errorf("renew custody: %w", err)
+	}
+	return nil
+}
+
+// setTick tells the programs how long a tick of the kernel is, in which TCP keeps
+// the time of what it sent.
+func (k *Kernel) setTick() error {
+	var tick unix.Timespec
+	if err := unix.ClockGetres(unix.CLOCK_MONOTONIC_COARSE, &tick); err != nil {
+		return fmt.Errorf("read tick of the kernel: %w", err)
+	}
+	if err := k.maps[flowsMapSettings].Put(settingTick, uint32(tick.Nano())); err != nil {
+		return fmt.Errorf("set tick of the kernel: %w", err)
+	}
+	return nil
+}

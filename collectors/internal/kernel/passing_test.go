@@ -1,0 +1,154 @@
+package kernel
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// served makes a store's service of a Unix socket.
+func served(t *testing.T, k *Kernel, path string, stores uint64) uint64 {
+	t.Helper()
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.SetServices([]ServiceSocket{{Stores: stores, Device: st.Dev, Inode: st.Ino}}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := k.SetServices(nil); err != nil {
+			t.Error(err)
+		}
+	})
+	return st.Ino
+}
+
+// Who asks a service holds the store's data, however short it lives, and whether
+// the service has accepted it or not.
+func TestServiceSockets(t *testing.T) {
+	k := open(t, Options{})
+	for _, network := range []string{"unix", "unixpacket", "unixgram"} {
+		t.Run(network, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "service")
+			if network == "unixgram" {
+				c, err := net.ListenPacket(network, path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { _ = c.Close() })
+			} else {
+				l, err := net.Listen(network, path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { _ = l.Close() })
+			}
+			before := run(t, nil, "ask %s %s", network, path)
+			inode := served(t, k, path, 1<<5)
+			who := run(t, nil, "ask %s %s", network, path)
+			rows := holdRows(t, k, who)
+			if len(rows) != 1 {
+				t.Fatalf("%d rows: %+v", len(rows), rows)
+			}
+			for key, row := range rows {
+				if key.Stores != 1<<5 || key.How != HowService || row.From != 0 || row.Inode != inode || row.Times != 1 || string(row.Name[:8]) != "service\x00" {
+					t.Errorf("%+v: %+v", key, row)
+				}
+				if held(t, k, key.Owner) != 1<<5 {
+					t.Error("it holds nothing")
+				}
+			}
+			if rows := holdRows(t, k, before); len(rows) != 0 {
+				t.Errorf("who asked before: %+v", rows)
+			}
+		})
+	}
+}
+
+// datagramsPass reports whether the kernel tells where datagrams go.
+func datagramsPass(k *Kernel) bool { return k.programs[flowsProgOnMaySend] != nil }
+
+// passes lets a program write to one end of a pair, and another read from the other.
+func passes(t *testing.T, k *Kernel, kind int, prepare func(writer, reader Flow)) (writer Execution, reader Flow) {
+	t.Helper()
+	ends, err := unix.Socketpair(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	near, far := os.NewFile(uintptr(ends[0]), "near"), os.NewFile(uintptr(ends[1]), "far")
+	w := startWith(t, here(t), "write", near)
+	r := startWith(t, here(t), "read-late", far)
+	w.awaitReady(t)
+	r.awaitReady(t)
+	if prepare != nil {
+		prepare(w.who[0], r.who[0])
+	}
+	writer = running(t, k, w.who[0])
+	w.proceed(t)
+	w.end(t)
+	r.end(t)
+	return writer, r.who[0]
+}
+
+func TestHeldPassesBySocket(t *testing.T) {
+	k := open(t, Options{})
+	for name, kind := range map[string]int{"stream": unix.SOCK_STREAM, "datagram": unix.SOCK_DGRAM, "packet": unix.SOCK_SEQPACKET} {
+		t.Run(name, func(t *testing.T) {
+			if kind == unix.SOCK_DGRAM && !datagramsPass(k) {
+				t.Skip(k.Misses())
+			}
+			writer, reader := passes(t, k, kind, func(w, _ Flow) { entrust(t, k, running(t, k, w), 1<<7) })
+			rows := holdRows(t, k, reader)
+			if len(rows) != 1 {
+				t.Fatalf("%d rows: %+v", len(rows), rows)
+			}
+			for key, row := range rows {
+				if key.Stores != 1<<7 || key.How != HowPipeline || row.From != wordOf(writer) || row.Inode == 0 || held(t, k, key.Owner) != 1<<7 {
+					t.Errorf("%+v: %+v", key, row)
+				}
+			}
+		})
+	}
+}
+
+func TestNothingPassesWithoutAHolder(t *testing.T) {
+	k := open(t, Options{})
+	for name, prepare := range map[string]func(w, r Flow){
+		"no holder": func(w, r Flow) {},
+		"another":   func(w, r Flow) { entrust(t, k, running(t, k, self(t)), 1) },
+		"exempt reader": func(w, r Flow) {
+			entrust(t, k, running(t, k, w), 1)
+			if err := k.Exempt(running(t, k, r), true); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"exempt writer": func(w, r Flow) {
+			entrust(t, k, running(t, k, w), 1)
+			if err := k.Exempt(running(t, k, w), true); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, reader := passes(t, k, unix.SOCK_STREAM, prepare)
+			if rows := holdRows(t, k, reader); len(rows) != 0 {
+				t.Errorf("%+v", rows)
+			}
+		})
+	}
+	_, reader := passes(t, k, unix.SOCK_STREAM, func(w, r Flow) {
+		entrust(t, k, running(t, k, w), 1)
+		for _, yes := range []bool{true, false, false} {
+			if err := k.Exempt(running(t, k, r), yes); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	if rows := holdRows(t, k, reader); len(rows) != 1 {
+		t.Errorf("exempt no more: %+v", rows)
+	}
+}
