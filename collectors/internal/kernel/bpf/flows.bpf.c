@@ -250,24 +250,21 @@ static __always_inline void touch(struct flow_row *row)
 	row->last = bpf_ktime_get_boot_ns();
 }
 
-/* A flow that finds no room in the table goes to the folded ones of its zone. */
-static __noinline struct flow_row *folded_of(struct flow_key *key, __u32 zone, __u32 own)
+/* A flow that finds no room in the table goes to the folded ones of its zone; fresh is what it would have been. */
+static __noinline struct flow_row *folded_of(struct flow_key *key, struct flow_row *fresh)
 {
-	struct flow_row *row, fresh = {};
+	struct flow_row *row;
 	struct flow_key fold = *key;
 
 	__builtin_memset(fold.remote, 0, sizeof(fold.remote));
-	fold.remote[15] = own ? OWN : zone;
+	fold.remote[15] = fresh->own ? OWN : fresh->zone;
 	if (fold.direction == OUT)
 		fold.port = 0;
 	row = bpf_map_lookup_elem(&folded, &fold);
 	if (row)
 		return row;
-	fresh.first = bpf_ktime_get_boot_ns();
-	fresh.generation = generation();
-	fresh.zone = zone;
-	fresh.own = own;
-	bpf_map_update_elem(&folded, &fold, &fresh, BPF_NOEXIST);
+	__builtin_memset(fresh->local, 0, sizeof(fresh->local));
+	bpf_map_update_elem(&folded, &fold, fresh, BPF_NOEXIST);
 	return bpf_map_lookup_elem(&folded, &fold);
 }
 
@@ -307,7 +304,7 @@ static __noinline struct flow_row *row_of(struct flow_key *key, __u8 local[16], 
 		}
 		row = *fold ? 0 : bpf_map_lookup_elem(&flows, key);
 		if (!row) {
-			row = folded_of(key, fresh.zone, own);
+			row = folded_of(key, &fresh);
 			if (row && !*fold) {
 				mark(key->owner);
 				count(FOLDED, 1);
