@@ -122,7 +122,7 @@ type Holding struct {
 	Since    time.Time          // when it began or, where nobody tells, the first round that saw it
 	From     Execution          // zero, or the holder it came from
 	Evidence string             // for people: the file, the service, the way between two programs
-	Before   map[FlowKey]uint64 // of the program's flows, the bytes sent before it held anything
+	Before   map[FlowKey]uint64 `json:"-"` // of the program's flows, the bytes sent before it held anything
 }
 
 // Sent is how many bytes of the store's holder a flow of its carried away while it

@@ -53,7 +53,9 @@ type Kernel struct {
 	numbers  map[string]uint // of stores
 
 	stores     map[flowsRootKey]uint64 // as set last; nil not yet
+	blind      error                   // why programs that look at files could not be used; nil if they are
 	introduced bool                    // the programs know which process this is
+	missed     map[uint64]bool         // holders that were no known program at the last reading
 	underived  uint64                  // files of a store's data that were let go of
 }
 

@@ -42,6 +42,20 @@ type Channel struct {
 	Writes bool
 }
 
+// StoreDir is a directory that belongs to a store with all that is below, or a
+// single file.
+type StoreDir struct {
+	Store         uint   // number below 64, which must stay the store's
+	Device, Inode uint64 // as stat(2) has them
+}
+
+// How it is known who opens which file.
+const (
+	OpensByFunctions   = "functions"   // hooks on functions: each open, read, write and mapping
+	OpensByTracepoints = "tracepoints" // of the page cache
+	OpensByLooking     = ""            // only what is open at a reading
+)
+
 // ServiceSocket is the file that a store's service has bound a Unix socket to.
 type ServiceSocket struct {
 	Stores uint64 // a bit for each

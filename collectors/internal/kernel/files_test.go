@@ -3,42 +3,133 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"os/exec"
+
+	"golang.org/x/sys/unix"
 )
 
 // files does one thing after another with files, as the generator.
 func files(job []string) error {
 	for len(job) > 0 {
-		do, n := fileJob(job[0])
-		if do == nil || len(job) <= n {
+		do, ok := fileJobs()[job[0]]
+		if !ok || len(job) <= do.words {
 			return fmt.Errorf("no such job with files: %q", job)
 		}
-		if err := do(job[1 : 1+n]); err != nil {
+		if err := do.do(job[1 : 1+do.words]); err != nil {
 			return fmt.Errorf("%s: %w", job[0], err)
 		}
-		job = job[1+n:]
+		job = job[1+do.words:]
 	}
 	return nil
 }
 
-// fileJob gives what is done by that name, and how many words it takes.
-func fileJob(name string) (func([]string) error, int) {
-	switch name {
-	case "read":
-		return func(p []string) error { _, err := os.ReadFile(p[0]); return err }, 1
-	case "list":
-		return func(p []string) error { _, err := os.ReadDir(p[0]); return err }, 1
-	case "copy":
-		return func(p []string) error {
-			data, err := os.ReadFile(p[0])
-			return errors.Join(err, os.WriteFile(p[1], data, 0o600))
-		}, 2
-	case "move":
-		return func(p []string) error { return os.Rename(p[0], p[1]) }, 2
-	case "link":
-		return func(p []string) error { return os.Link(p[0], p[1]) }, 2
-	case "write":
-		return func(p []string) error { return os.WriteFile(p[0], []byte("nothing of anybody\n"), 0o600) }, 1
+type fileJob struct {
+	words int
+	do    func([]string) error
+}
+
+func fileJobs() map[string]fileJob {
+	return map[string]fileJob{
+		"read":     {1, func(p []string) error { _, err := os.ReadFile(p[0]); return err }},
+		"list":     {1, func(p []string) error { _, err := os.ReadDir(p[0]); return err }},
+		"write":    {1, func(p []string) error { return os.WriteFile(p[0], []byte("of nobody\n"), 0o600) }},
+		"move":     {2, func(p []string) error { return os.Rename(p[0], p[1]) }},
+		"link":     {2, func(p []string) error { return os.Link(p[0], p[1]) }},
+		"bind":     {2, func(p []string) error { return unix.Mount(p[0], p[1], "", unix.MS_BIND, "") }},
+		"map":      {1, func(p []string) error { return mapFile(p[0], unix.PROT_READ, nil) }},
+		"copy":     {2, copied},
+		"overlay":  {4, overlaid},
+		"raw":      {1, readRaw},
+		"early":    {2, writeEarly},
+		"map-late": {2, func(p []string) error { return mapFile(p[0], unix.PROT_READ|unix.PROT_WRITE, &p[1]) }},
+		"passed": {0, func([]string) error {
+			_, err := io.Copy(io.Discard, os.NewFile(3, "passed"))
+			return err
+		}},
+		"wait": {0, func([]string) error {
+			_, err := os.NewFile(3, "opened before").Stat()
+			fmt.Println("ready")
+			_, _ = io.Copy(io.Discard, os.Stdin)
+			return err
+		}},
+		"child": {1, func(p []string) error { // a job of one word
+			cmd := exec.Command("/proc/self/exe")
+			cmd.Env = environment("files " + p[0])
+			cmd.Stdout = os.Stderr
+			return cmd.Run()
+		}},
+		"become": {0, func([]string) error {
+			if err := os.Setenv(generatorVariable, "files nothing"); err != nil {
+				return err
+			}
+			return unix.Exec("/proc/self/exe", []string{"become"}, os.Environ())
+		}},
+		"nothing": {0, func([]string) error { return nil }},
 	}
-	return nil, 0
+}
+
+func copied(p []string) error {
+	data, err := os.ReadFile(p[0])
+	return errors.Join(err, os.WriteFile(p[1], data, 0o600))
+}
+
+func overlaid(p []string) error {
+	return unix.Mount("overlay", p[3], "overlay", 0, fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", p[0], p[1], p[2]))
+}
+
+// readRaw reads past the page cache.
+func readRaw(p []string) error {
+	fd, err := unix.Open(p[0], unix.O_RDONLY|unix.O_DIRECT, 0)
+	if err != nil {
+		return err
+	}
+	page, err := unix.Mmap(-1, 0, 1<<16, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	if err != nil {
+		return err
+	}
+	_, err = unix.Read(fd, page)
+	return errors.Join(err, unix.Close(fd))
+}
+
+// writeEarly opens a file before it reads another, and writes to it after.
+func writeEarly(p []string) error {
+	f, err := os.Create(p[0])
+	if err != nil {
+		return err
+	}
+	if _, err := f.WriteString("of nobody\n"); err != nil {
+		return err
+	}
+	data, err := os.ReadFile(p[1])
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(data, 0)
+	return errors.Join(err, f.Close())
+}
+
+// mapFile touches a file by a mapping, after it has read another one if there is one.
+func mapFile(path string, access int, first *string) error {
+	flags := os.O_RDONLY
+	if access&unix.PROT_WRITE != 0 {
+		flags = os.O_RDWR
+	}
+	f, err := os.OpenFile(path, flags, 0)
+	if err != nil {
+		return err
+	}
+	data, err := unix.Mmap(int(f.Fd()), 0, 4, access, unix.MAP_SHARED)
+	if err != nil {
+		return err
+	}
+	if first != nil {
+		if _, err := os.ReadFile(*first); err != nil {
+			return err
+		}
+		copy(data, "data")
+	}
+	fmt.Fprintln(io.Discard, data[0])
+	return errors.Join(unix.Munmap(data), f.Close())
 }

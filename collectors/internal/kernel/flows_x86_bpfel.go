@@ -266,6 +266,7 @@ const (
 	flowsMapDevices                = "devices"
 	flowsMapEvents                 = "events"
 	flowsMapExempt                 = "exempt"
+	flowsMapFilter                 = "filter"
 	flowsMapFlows                  = "flows"
 	flowsMapFolded                 = "folded"
 	flowsMapFrames                 = "frames"
@@ -444,6 +445,7 @@ type flowsMapSpecs struct {
 	Devices   *ebpf.MapSpec `ebpf:"devices"`
 	Events    *ebpf.MapSpec `ebpf:"events"`
 	Exempt    *ebpf.MapSpec `ebpf:"exempt"`
+	Filter    *ebpf.MapSpec `ebpf:"filter"`
 	Flows     *ebpf.MapSpec `ebpf:"flows"`
 	Folded    *ebpf.MapSpec `ebpf:"folded"`
 	Frames    *ebpf.MapSpec `ebpf:"frames"`
@@ -500,6 +502,7 @@ type flowsMaps struct {
 	Devices   *ebpf.Map `ebpf:"devices"`
 	Events    *ebpf.Map `ebpf:"events"`
 	Exempt    *ebpf.Map `ebpf:"exempt"`
+	Filter    *ebpf.Map `ebpf:"filter"`
 	Flows     *ebpf.Map `ebpf:"flows"`
 	Folded    *ebpf.Map `ebpf:"folded"`
 	Frames    *ebpf.Map `ebpf:"frames"`
@@ -529,6 +532,7 @@ func (m *flowsMaps) Close() error {
 		m.Devices,
 		m.Events,
 		m.Exempt,
+		m.Filter,
 		m.Flows,
 		m.Folded,
 		m.Frames,

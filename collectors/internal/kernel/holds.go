@@ -42,69 +42,88 @@ func wordOf(e Execution) uint64 {
 	return uint64(e.PID)<<42 | (e.Start&(1<<ticksKept-1))<<8 | uint64(e.Image&31)<<3
 }
 
+// eachRow reads a table whose rows come and go meanwhile.
+func eachRow[K, V any](m *ebpf.Map, do func(*K, *V)) error {
+	keys, rows := make([]K, batch/8), make([]V, batch/8)
+	var cursor ebpf.MapBatchCursor
+	for {
+		n, err := m.BatchLookup(&cursor, keys, rows, nil)
+		end := errors.Is(err, ebpf.ErrKeyNotExist)
+		if err != nil && !end {
+			return err
+		}
+		for i := range n {
+			do(&keys[i], &rows[i])
+		}
+		if end {
+			return nil
+		}
+	}
+}
+
 // holds reads how executions came to hold something.
 func (k *Kernel) holds(booted time.Time) ([]Hold, []flowsHoldKey, error) {
 	var all []Hold
 	var keys []flowsHoldKey
-	var key flowsHoldKey
-	var row flowsHoldRow
-	rows := k.maps[flowsMapHolds].Iterate()
-	for rows.Next(&key, &row) {
-		keys = append(keys, key)
+	err := eachRow(k.maps[flowsMapHolds], func(key *flowsHoldKey, row *flowsHoldRow) {
+		keys = append(keys, *key)
 		all = append(all, Hold{
 			Owner: executionOf(key.Owner, booted), From: executionOf(row.From, booted),
 			Stores: key.Stores, How: key.How, First: booted.Add(time.Duration(row.First)),
 			Times: row.Times, Inode: row.Inode, Name: text(row.Name[:]),
 		})
-	}
-	if err := rows.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {
+	})
+	if err != nil {
 		return nil, nil, fmt.Errorf("read holds: %w", err)
 	}
 	return all, keys, nil
 }
 
-// dropHolds lets go of those of programs that were let go of, once they were read.
+// dropHolds lets go of those of programs that were let go of, once they were read. A
+// program that begins holds something a moment before it is known, so the reading
+// before this one must have missed it, too.
 func (k *Kernel) dropHolds(read []flowsHoldKey) error {
-	gone := make(map[uint64]bool)
-	for i := range read {
-		owner := read[i].Owner
-		if _, known := gone[owner]; !known {
-			var err error
-			if gone[owner], err = k.forgotten(owner); err != nil {
-				return err
+	missed, asked := make(map[uint64]bool), make(map[uint64]bool)
+	dead := func(owner uint64) (bool, error) {
+		if !asked[owner] {
+			forgotten, err := k.forgotten(owner)
+			if err != nil {
+				return false, err
+			}
+			asked[owner] = true
+			if forgotten {
+				missed[owner] = true
 			}
 		}
-		if !gone[owner] {
+		return missed[owner] && k.missed[owner], nil
+	}
+	for i := range read {
+		if ended, err := dead(read[i].Owner); err != nil || !ended {
+			if err != nil {
+				return err
+			}
 			continue
 		}
 		if err := k.maps[flowsMapHolds].Delete(&read[i]); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 			return fmt.Errorf("drop hold: %w", err)
 		}
 	}
-	var marked []uint64
-	var owner, stores uint64
-	rows := k.maps[flowsMapCustody].Iterate()
-	for rows.Next(&owner, &stores) {
-		marked = append(marked, owner)
-	}
-	if err := rows.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {
+	var holders []uint64
+	if err := eachRow(k.maps[flowsMapCustody], func(owner, _ *uint64) { holders = append(holders, *owner) }); err != nil {
 		return fmt.Errorf("read holders: %w", err)
 	}
-	for _, owner := range marked {
-		dead, known := gone[owner]
-		if !known {
-			var err error
-			if dead, err = k.forgotten(owner); err != nil {
+	for _, owner := range holders {
+		if ended, err := dead(owner); err != nil || !ended {
+			if err != nil {
 				return err
 			}
-		}
-		if !dead {
 			continue
 		}
 		if err := k.maps[flowsMapCustody].Delete(owner); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 			return fmt.Errorf("drop holder: %w", err)
 		}
 	}
+	k.missed = missed
 	return nil
 }
 
@@ -129,14 +148,9 @@ func (k *Kernel) sweepDerived() error {
 		last uint64
 	}
 	var all []used
-	var key flowsFileKey
-	var row flowsDerivedRow
 	table := k.maps[flowsMapDerived]
-	rows := table.Iterate()
-	for rows.Next(&key, &row) {
-		all = append(all, used{key, row.Last})
-	}
-	if err := rows.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {
+	err := eachRow(table, func(key *flowsFileKey, row *flowsDerivedRow) { all = append(all, used{*key, row.Last}) })
+	if err != nil {
 		return fmt.Errorf("read derived files: %w", err)
 	}
 	if room := int(table.MaxEntries()); len(all) < room/4*3 {

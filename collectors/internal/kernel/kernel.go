@@ -173,6 +173,7 @@ type Counts struct {
 	Reused       uint64 // executions named as one before them, 32 programs ago, that still has flows: they are mixed up
 	Holds        uint64 // that an execution holds something, and there was no room to say so
 	Derived      uint64 // files that carry a store's data, and that there was no room for
+	SkippedFiles uint64 // looks at files that the kernel skipped, since another was interrupted; most are made again at the next read
 	Skipped      uint64 // runs of a tracepoint that the kernel skipped and nothing stands in for
 }
 

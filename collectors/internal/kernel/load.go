@@ -111,19 +111,13 @@ func (k *Kernel) load(spec *ebpf.CollectionSpec, existing map[string]*ebpf.Map) 
 	if err := chooseFiles(spec, k.types); err != nil {
 		return err
 	}
-	err := k.loadFlows(spec, existing)
+	err := k.attempt(spec, existing)
 	if err == nil {
 		return nil
 	}
 	drop(spec, ofFiles()...) // flows are more than files
-	if k.loadFlows(spec, existing) != nil {
-		return err
-	}
-	return nil
-}
-
-func (k *Kernel) loadFlows(spec *ebpf.CollectionSpec, existing map[string]*ebpf.Map) error {
-	err := k.attempt(spec, existing)
+	k.blind = err
+	err = k.attempt(spec, existing)
 	hooks := onFunctions(spec)
 	if err == nil || hooks == nil {
 		return err
@@ -250,8 +244,8 @@ func groupHooks() map[string]ebpf.AttachType {
 // same program was interrupted on the processor, and that nothing stands in for:
 // state changes of TCP are told by sockops, too, but not those of sockets older
 // than it.
-func (k *Kernel) skipped(older bool) (uint64, error) {
-	var sum uint64
+// Those of files are for themselves.
+func (k *Kernel) skipped(older bool) (sum, files uint64, err error) {
 	for _, name := range slices.Sorted(maps.Keys(k.programs)) {
 		if _, grouped := groupHooks()[name]; grouped {
 			continue
@@ -264,9 +258,13 @@ func (k *Kernel) skipped(older bool) (uint64, error) {
 			continue
 		}
 		if err != nil {
-			return 0, fmt.Errorf("read statistics of %s: %w", name, err)
+			return 0, 0, fmt.Errorf("read statistics of %s: %w", name, err)
 		}
-		sum += stats.RecursionMisses
+		if slices.Contains(ofFiles(), name) {
+			files += stats.RecursionMisses
+		} else {
+			sum += stats.RecursionMisses
+		}
 	}
-	return sum, nil
+	return sum, files, nil
 }

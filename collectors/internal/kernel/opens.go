@@ -7,24 +7,11 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
-)
-
-// StoreDir is a directory that belongs to a store with all that is below, or a
-// single file.
-type StoreDir struct {
-	Store         uint   // number below 64, which must stay the store's
-	Device, Inode uint64 // as stat(2) has them
-}
-
-// How it is known who opens which file.
-const (
-	OpensByFunctions   = "functions"   // hooks on functions: each open, read, write and mapping
-	OpensByTracepoints = "tracepoints" // of the page cache
-	OpensByLooking     = ""            // only what is open at a reading
 )
 
 // Flags of struct devices in opens.h.
@@ -95,7 +82,7 @@ func (k *Kernel) OpensMisses() []string {
 	}
 	switch k.OpensMechanism() {
 	case OpensByFunctions:
-		return append(misses, "reading by a mapping that was made before the stores were set, and sharing it afterwards")
+		return append(misses, "writing to tmpfs by a mapping that the writer made before it held anything")
 	case OpensByTracepoints:
 		misses = append(misses,
 			"files on tmpfs and other file systems without the kernel's page cache, unless open at a reading",
@@ -109,6 +96,9 @@ func (k *Kernel) OpensMisses() []string {
 			misses = append(misses, "files that are moved out of a store, or linked from outside and forgotten inside")
 		}
 		return append(misses, "writing by a holder where another has just written, on file systems other than ext4")
+	}
+	if k.blind != nil {
+		misses = append(misses, "all else, since the kernel refuses programs that look at files: "+k.blind.Error())
 	}
 	return append(misses, "all that is opened and closed between two readings", "files that a holder wrote or moved")
 }
@@ -165,13 +155,15 @@ func (k *Kernel) introduce() error {
 }
 
 func (k *Kernel) setRoots(wanted map[flowsRootKey]uint64) error {
-	var gone []flowsRootKey
+	var gone, seen []flowsRootKey
 	var key flowsRootKey
 	var root flowsRoot
 	rows := k.maps[flowsMapRoots].Iterate()
 	for rows.Next(&key, &root) {
 		if root.Moved == 0 && wanted[key] == 0 {
 			gone = append(gone, key)
+		} else {
+			seen = append(seen, key)
 		}
 	}
 	if err := rows.Err(); err != nil {
@@ -182,8 +174,32 @@ func (k *Kernel) setRoots(wanted map[flowsRootKey]uint64) error {
 			return err
 		}
 	}
+	// Twice, since the programs may have set one in the moment in between.
+	if err := errors.Join(k.setFilter(wanted, seen), k.setFilter(wanted, seen)); err != nil {
+		return err
+	}
 	for key, stores := range wanted {
 		if err := k.maps[flowsMapRoots].Put(&key, &flowsRoot{Stores: stores}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// setFilter sets the bits of the roots. None is taken out, since the programs add to
+// them, too: one too many costs a look.
+func (k *Kernel) setFilter(wanted map[flowsRootKey]uint64, seen []flowsRootKey) error {
+	filter := k.maps[flowsMapFilter]
+	for _, key := range slices.AppendSeq(slices.Clone(seen), maps.Keys(wanted)) {
+		var bits uint64
+		word, bit := uint32(key.Inode/64%uint64(filter.MaxEntries())), uint64(1)<<(key.Inode%64)
+		if err := filter.Lookup(word, &bits); err != nil {
+			return err
+		}
+		if bits&bit != 0 {
+			continue
+		}
+		if err := filter.Put(word, bits|bit); err != nil {
 			return err
 		}
 	}

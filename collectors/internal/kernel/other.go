@@ -40,6 +40,18 @@ func (*Kernel) Counts() (Counts, error) { return Counts{}, errors.ErrUnsupported
 // SetZones is never called.
 func (*Kernel) SetZones(map[netip.Prefix]uint32) error { return errors.ErrUnsupported }
 
+// SetStores is never called.
+func (*Kernel) SetStores([]StoreDir) error { return errors.ErrUnsupported }
+
+// Mark is never called.
+func (*Kernel) Mark(Execution, uint64) error { return errors.ErrUnsupported }
+
+// OpensMechanism is never called.
+func (*Kernel) OpensMechanism() string { return OpensByLooking }
+
+// OpensMisses is never called.
+func (*Kernel) OpensMisses() []string { return nil }
+
 // SetServices is never called.
 func (*Kernel) SetServices([]ServiceSocket) error { return errors.ErrUnsupported }
 

@@ -58,6 +58,9 @@ func watch(job []string) error {
 	if err != nil {
 		return err
 	}
+	if err := k.SetStores([]StoreDir{{Device: 1, Inode: 1}}); err != nil {
+		return err
+	}
 	fmt.Println("open")
 	var who Execution
 	if _, err := fmt.Fscanln(os.Stdin, &who.PID, &who.Start); err != nil {

@@ -349,8 +349,8 @@ func (k *Kernel) count() (Counts, error) {
 	if err := k.maps[flowsMapSettings].Lookup(settingOlder, &older); err != nil {
 		return c, fmt.Errorf("read older sockets: %w", err)
 	}
-	skipped, err := k.skipped(older > 0)
-	c.Skipped = skipped
+	skipped, files, err := k.skipped(older > 0)
+	c.Skipped, c.SkippedFiles = skipped, files
 	c.Derived += k.underived
 	return c, err
 }

@@ -10,6 +10,8 @@
  */
 #pragma once
 
+#include "holders.h"
+
 #define LEVELS 32 /* directories above a file that are looked at */
 #define NAMES 4 /* of one file */
 #define FILE_TYPE 0170000
@@ -42,6 +44,16 @@ struct {
 	__type(key, struct root_key);
 	__type(value, struct root);
 } roots SEC(".maps");
+
+#define FILTER 1024
+
+/* A bit for each number of an inode in roots, and for others by chance: most directories are none. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, FILTER);
+	__type(key, __u32);
+	__type(value, __u64);
+} filter SEC(".maps");
 
 enum { HAS_STORES = 1, HAS_DERIVED = 2 };
 
@@ -94,185 +106,64 @@ struct {
 	__type(value, struct recent);
 } recents SEC(".maps");
 
-static __always_inline __u64 *own_word(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&reader, &zero);
-}
-
-/* An iterator runs in the process that reads it. */
-static __always_inline void introduce(void)
-{
-	__u64 *own = own_word(), who;
-
-	if (!own)
-		return;
-	who = current_execution();
-	if (*own != who)
-		*own = who;
-}
-
-/* ---- who holds ---- */
-
-static __noinline int raise(__u64 who, __u64 stores)
-{
-	__u64 *held = bpf_map_lookup_elem(&custody, &who);
-
-	if (!held) {
-		if (!bpf_map_update_elem(&custody, &who, &stores, BPF_NOEXIST)) {
-			bump();
-			return 0;
-		}
-		held = bpf_map_lookup_elem(&custody, &who);
-	}
-	if (!held) {
-		count(LOST_HOLDS, 1);
-		return -1;
-	}
-	if ((*held & stores) != stores) {
-		__sync_fetch_and_or(held, stores);
-		bump();
-	}
-	return 0;
-}
-
-static __always_inline void name_file(char name[64], struct inode *inode)
-{
-	struct hlist_node *node = BPF_CORE_READ(inode, i_dentry.first);
-	struct dentry *dentry;
-
-	if (!node)
-		return;
-	if (bpf_core_field_exists(((struct dentry___flat *)0)->d_alias))
-		dentry = (void *)node - bpf_core_field_offset(struct dentry___flat, d_alias);
-	else
-		dentry = (void *)node - bpf_core_field_offset(struct dentry, d_u.d_alias);
-	bpf_probe_read_kernel_str(name, 64, BPF_CORE_READ(dentry, d_name.name));
-}
-
-/* Holds are told of once: a row that is there only counts. */
-static __noinline int hold(struct hold_key *key, __u64 from, struct inode *inode)
-{
-	struct hold_row *row = bpf_map_lookup_elem(&holds, key), fresh = {};
-	struct hold_event event = {.kind = EVENT_HOLD};
-
-	if (row) {
-		__sync_fetch_and_add(&row->times, 1);
-		return 0;
-	}
-	fresh.from = from;
-	fresh.first = bpf_ktime_get_boot_ns();
-	fresh.times = 1;
-	if (inode) {
-		fresh.inode = BPF_CORE_READ(inode, i_ino);
-		name_file(fresh.name, inode);
-	}
-	raise(key->owner, key->stores);
-	if (bpf_map_update_elem(&holds, key, &fresh, BPF_NOEXIST)) {
-		row = bpf_map_lookup_elem(&holds, key);
-		if (row)
-			__sync_fetch_and_add(&row->times, 1);
-		else
-			count(LOST_HOLDS, 1);
-		return 0;
-	}
-	if (key->how == DESCENDANT) /* whose row ends with its program: many begin, and do nothing */
-		return 0;
-	mark_holder(key->owner);
-	event.how = key->how;
-	event.at = fresh.first;
-	event.owner = key->owner;
-	event.stores = key->stores;
-	event.from = from;
-	event.inode = fresh.inode;
-	if (bpf_ringbuf_output(&events, &event, sizeof(event), BPF_RB_NO_WAKEUP) < 0)
-		count(LOST_EVENTS, 1);
-	return 0;
-}
-
-static __always_inline void descend(__u64 from, __u64 who, __u64 stores)
-{
-	struct hold_key key = {.owner = who, .stores = stores, .how = DESCENDANT};
-
-	hold(&key, from, 0);
-}
-
-static __always_inline void inherit(__u64 from, __u64 who)
-{
-	__u64 stores = stores_of(from);
-
-	if (stores)
-		descend(from, who, stores);
-}
-
-/*
- * A process between fork and exec is a copy of its parent and leaves no program: the
- * next one then has it from the parent.
- */
-static __always_inline void inherit_image(__u64 who)
-{
-	__u64 before = earlier(who), stores = stores_of(before), from = before;
-	struct hold_key key = {.owner = before, .stores = stores, .how = DESCENDANT};
-	struct program *p;
-	struct hold_row *row;
-
-	if (!stores)
-		return;
-	p = bpf_map_lookup_elem(&programs, &before);
-	row = bpf_map_lookup_elem(&holds, &key);
-	if (row && (!p || !p->marked)) {
-		from = row->from;
-		bpf_map_delete_elem(&holds, &key);
-		bpf_map_delete_elem(&custody, &before);
-	} else {
-		mark_holder(before);
-	}
-	descend(from, who, stores);
-}
-
-SEC("iter/bpf_map_elem")
-int raise_marks(struct bpf_iter__bpf_map_elem *ctx)
-{
-	__u64 *who = ctx->key, *stores = ctx->value;
-
-	introduce();
-	if (!who || !stores)
-		return 0;
-	raise(*who, *stores);
-	mark_holder(*who);
-	return 0;
-}
-
 /* ---- where a file lies ---- */
 
-static __noinline __u64 stores_above(struct dentry *dentry, __u32 device)
+/* Parent and inode are neighbours in all known kernels, so that one call gets both. */
+static __always_inline struct dentry *look_at(struct dentry *dentry, struct inode **inode)
+{
+	const __u64 parent = bpf_core_field_offset(struct dentry, d_parent), child = bpf_core_field_offset(struct dentry, d_inode);
+	__u64 words[4] = {};
+
+	if (child == parent + 24) {
+		bpf_probe_read_kernel(words, sizeof(words), (void *)dentry + parent);
+		*inode = (void *)(unsigned long)words[3];
+		return (void *)(unsigned long)words[0];
+	}
+	*inode = BPF_CORE_READ(dentry, d_inode);
+	return BPF_CORE_READ(dentry, d_parent);
+}
+
+static __always_inline int may_be_root(__u64 number)
+{
+	__u32 word = number / 64 % FILTER;
+	__u64 *bits = bpf_map_lookup_elem(&filter, &word);
+
+	return bits && *bits >> number % 64 & 1;
+}
+
+static __noinline __u64 root_holds(struct root *root, struct inode *inode)
+{
+	return !root->moved || root->generation == BPF_CORE_READ(inode, i_generation) ? root->stores : 0;
+}
+
+/* The verifier goes through this once, wherever it is called from: it has no pointers. */
+__noinline __u64 stores_above(__u64 from, __u32 device)
 {
 	struct root_key key = {.device = device};
+	struct dentry *dentry = (void *)(unsigned long)from;
 	__u64 found = 0;
 	int i;
 
-	for (i = 0; i < LEVELS; i++) {
-		struct inode *inode = BPF_CORE_READ(dentry, d_inode);
-		struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
+	for (i = 0; i < LEVELS && dentry; i++) {
+		struct inode *inode;
+		struct dentry *parent = look_at(dentry, &inode);
 		struct root *root;
 
-		if (!inode)
-			break;
 		key.inode = BPF_CORE_READ(inode, i_ino);
-		root = bpf_map_lookup_elem(&roots, &key);
-		if (root && (!root->moved || root->generation == BPF_CORE_READ(inode, i_generation)))
-			found |= root->stores;
-		if (!parent || parent == dentry)
-			break;
-		dentry = parent;
+		if (may_be_root(key.inode)) {
+			root = bpf_map_lookup_elem(&roots, &key);
+			if (root)
+				found |= root_holds(root, inode);
+		}
+		dentry = parent == dentry ? 0 : parent;
 	}
 	return found;
 }
 
 /* By all names that are known, since what reads tells of none. */
-static __noinline __u64 stores_with(struct inode *inode, __u32 device)
+__noinline __u64 stores_by(__u64 number, __u32 device)
 {
+	struct inode *inode = (void *)(unsigned long)number;
 	struct hlist_node *node = BPF_CORE_READ(inode, i_dentry.first);
 	__u64 found = 0;
 	int i;
@@ -284,10 +175,24 @@ static __noinline __u64 stores_with(struct inode *inode, __u32 device)
 			dentry = (void *)node - bpf_core_field_offset(struct dentry___flat, d_alias);
 		else
 			dentry = (void *)node - bpf_core_field_offset(struct dentry, d_u.d_alias);
-		found |= stores_above(dentry, device);
+		found |= stores_above((unsigned long)dentry, device);
 		node = BPF_CORE_READ(node, next);
 	}
 	return found;
+}
+
+/* What the verifier knows to be a pointer is none for a function that it goes through once. */
+static __always_inline __u64 number_of(void *pointer)
+{
+	__u64 number = 0;
+
+	bpf_probe_read_kernel(&number, sizeof(number), &pointer);
+	return number;
+}
+
+static __always_inline __u64 stores_with(struct inode *inode, __u32 device)
+{
+	return stores_by(number_of(inode), device);
 }
 
 static __always_inline int seen(enum access what, __u64 owner, struct inode *inode, __u32 device)
@@ -424,13 +329,24 @@ static __always_inline int writes(struct inode *inode)
 static __noinline int moved(struct inode *inode, __u32 device, __u64 stores, __u64 who)
 {
 	struct root_key key = {.device = device};
-	struct root root = {.stores = stores, .moved = 1};
+	struct root root = {.stores = stores, .moved = 1}, *known;
+	__u64 *bits;
+	__u32 word;
 
 	if ((BPF_CORE_READ(inode, i_mode) & FILE_TYPE) != DIRECTORY)
 		return derive(inode, device, who, stores);
 	key.inode = BPF_CORE_READ(inode, i_ino);
 	root.generation = BPF_CORE_READ(inode, i_generation);
-	if (bpf_map_update_elem(&roots, &key, &root, BPF_NOEXIST) && !bpf_map_lookup_elem(&roots, &key))
+	known = bpf_map_lookup_elem(&roots, &key);
+	if (known && (!known->moved || (known->generation == root.generation && (known->stores & stores) == stores)))
+		return 0;
+	if (known && known->generation == root.generation) /* else one that was removed, and its number is used anew */
+		root.stores |= known->stores;
+	word = key.inode / 64 % FILTER;
+	bits = bpf_map_lookup_elem(&filter, &word);
+	if (bits)
+		__sync_fetch_and_or(bits, 1ULL << key.inode % 64);
+	if (bpf_map_update_elem(&roots, &key, &root, BPF_ANY))
 		count(LOST_DERIVED, 1);
 	return 0;
 }
@@ -447,9 +363,9 @@ static __noinline int goes(struct dentry *dentry, struct dentry *to)
 	device = BPF_CORE_READ(inode, i_sb, s_dev);
 	if (!bpf_map_lookup_elem(&devices, &device))
 		return 0;
-	left = stores_above(dentry, device);
+	left = stores_above(number_of(dentry), device);
 	if (left)
-		left &= ~stores_above(to, device);
+		left &= ~stores_above(number_of(to), device);
 	return left ? moved(inode, device, left, current_execution()) : 0;
 }
 
