@@ -10,6 +10,10 @@ import (
 const (
 	maxLinked = 20_000           // entries of a store that are looked at for several names
 	linkedFor = 10 * time.Minute // before the list is made again
+
+	// Where the kernel tells of new names, the list is of old ones.
+	maxTraced = 200_000
+	tracedFor = time.Hour
 )
 
 // linked is the files of a place that have several names.
@@ -25,11 +29,7 @@ func (f *files) listed(at *place, file inventory.FileID) bool {
 		f.partial[at.store]++
 		return false
 	}
-	list := f.names[at.dir]
-	if list == nil || f.now.Sub(list.made) >= linkedFor {
-		list = f.list(at.dir)
-		f.names[at.dir] = list
-	}
+	list := f.named(at.dir, maxLinked, linkedFor)
 	if list.inodes[file] {
 		return true
 	}
@@ -39,9 +39,19 @@ func (f *files) listed(at *place, file inventory.FileID) bool {
 	return false
 }
 
-func (f *files) list(dir string) *linked {
-	list := &linked{made: f.now, inodes: make(map[inventory.FileID]bool)}
-	_, missed, err := f.host.Walk(dir, maxLinked, func(w *host.Walked) error {
+// named gives the files with several names below a directory.
+func (r *round) named(dir string, most int, fresh time.Duration) *linked {
+	list := r.names[dir]
+	if list == nil || r.now.Sub(list.made) >= fresh {
+		list = r.list(dir, most)
+		r.names[dir] = list
+	}
+	return list
+}
+
+func (r *round) list(dir string, most int) *linked {
+	list := &linked{made: r.now, inodes: make(map[inventory.FileID]bool)}
+	_, missed, err := r.host.Walk(dir, most, func(w *host.Walked) error {
 		if w.Regular() && w.Links > 1 {
 			list.inodes[inventory.FileID{Device: w.Device, Inode: w.Inode}] = true
 		}

@@ -2,7 +2,6 @@ package custody
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -56,8 +55,22 @@ func (r *round) declare() error {
 	var dirs []kernel.StoreDir
 	for _, p := range r.places() {
 		number, numbered := r.numbers[p.store]
-		if numbered && p.file.Inode != 0 {
-			dirs = append(dirs, kernel.StoreDir{Store: number, Device: p.mount, Inode: p.file.Inode})
+		if !numbered || p.file.Inode == 0 {
+			continue
+		}
+		if reason := r.unseen(&p); reason != "" {
+			r.gap(p.store, p.dir, reason, 0)
+		}
+		dirs = append(dirs, kernel.StoreDir{Store: number, Device: p.mount, Inode: p.file.Inode})
+		if !p.walked {
+			continue
+		}
+		list := r.named(p.dir, maxTraced, tracedFor)
+		if list.partial {
+			r.gap(p.store, p.dir, "too many files to look for those with several names: whoever opens one by a name elsewhere may go unseen", 0)
+		}
+		for file := range list.inodes {
+			dirs = append(dirs, kernel.StoreDir{Store: number, Device: p.mount, Inode: file.Inode})
 		}
 	}
 	if err := r.kernel.SetStores(dirs); err != nil {
@@ -80,6 +93,19 @@ func (r *round) declare() error {
 		return fmt.Errorf("declare services to the kernel: %w", err)
 	}
 	return nil
+}
+
+// unseen says why the kernel does not see who opens the files of a place; "" it does.
+func (r *round) unseen(p *place) string {
+	switch {
+	case p.kind == "btrfs" && p.files != p.mount:
+		return "it is in a subvolume of btrfs, whose number the kernel's files do not have: who opens them is not seen"
+	case r.kernel.OpensMechanism() != kernel.OpensByTracepoints:
+		return ""
+	case slices.Contains([]string{"tmpfs", "ramfs", "devtmpfs", "overlay", "zfs", "fuse", "9p"}, p.kind):
+		return "it is on " + p.kind + ", where this kernel does not tell who reads"
+	}
+	return ""
 }
 
 // storesOf gives the names of the kernel's bits.
@@ -263,7 +289,11 @@ func (r *round) tell() {
 			r.exempt[id] = true
 		}
 	}
-	maps.DeleteFunc(r.exempt, func(id inventory.Execution, _ bool) bool { return r.alive[id] == nil })
+	for id := range r.exempt {
+		if r.alive[id] == nil && r.kernel.Exempt(kernel.Execution(id), false) == nil {
+			delete(r.exempt, id)
+		}
+	}
 	if failed > 0 {
 		r.gap("", "the kernel's table of holders", "found no room: what they start and write is followed by rounds only", failed)
 	}
@@ -272,8 +302,10 @@ func (r *round) tell() {
 // tracedCapture says what the kernel's look at opens misses.
 func (r *round) tracedCapture(reading *kernel.Reading) inventory.Capture {
 	missed := r.kernel.OpensMisses()
-	if r.losses.Within(reading.Counts.Holds, r.now) {
-		missed = append(missed, fmt.Sprintf("holders of the last hour found no room: %d in all", reading.Counts.Holds))
+	lost := reading.Counts.Holds + reading.Counts.Derived + reading.Counts.SkippedFiles
+	if r.losses.Within(lost, r.now) {
+		missed = append(missed, fmt.Sprintf("in the last hour holders found no room: %d in all, %d files that they wrote, and %d looks were skipped",
+			reading.Counts.Holds, reading.Counts.Derived, reading.Counts.SkippedFiles))
 	}
 	if gap := r.kernel.Gap(); gap != "" {
 		missed = append(missed, gap)
@@ -287,6 +319,6 @@ func (r *round) tracedCapture(reading *kernel.Reading) inventory.Capture {
 	}
 	return inventory.Capture{
 		Name: inventory.CaptureOpens, Tier: inventory.TierBPF, Complete: len(missed) == 0,
-		Reason: strings.Join(slices.Compact(missed), "; "), Events: opens, Lost: reading.Counts.Holds,
+		Reason: strings.Join(slices.Compact(missed), "; "), Events: opens, Lost: lost,
 	}
 }

@@ -31,6 +31,7 @@ type Kernel struct {
 	pins     *pins // nil if nothing is pinned
 	ring     *ringbuf.Reader
 	misses   []string
+	unpassed []string // what of custody goes unseen
 	gap      string
 	types    *btf.Cache // the kernel's, while it is opened
 
@@ -75,6 +76,7 @@ func Open(o Options) (*Kernel, error) {
 	spec.Maps[flowsMapReported].MaxEntries = spec.Maps[flowsMapFlows].MaxEntries
 	spec.Maps[flowsMapPrograms].MaxEntries = sized(o.Programs, DefaultPrograms)
 	k := &Kernel{
+		numbers: make(map[string]uint),
 		types:   types,
 		zones:   make(map[netip.Prefix]uint32),
 		images:  make(map[flowsImageKey]executable),
@@ -118,7 +120,7 @@ func (k *Kernel) start(spec *ebpf.CollectionSpec, dir string) (err error) {
 	if err != nil {
 		return err
 	}
-	k.misses = missesOf(spec)
+	k.misses, k.unpassed = missesOf(spec)
 	keep := k.maps[flowsMapPrograms].MaxEntries() / 4
 	if err := k.maps[flowsMapSettings].Put(settingKeep, keep); err != nil {
 		return fmt.Errorf("bound ended executions: %w", err)

@@ -275,6 +275,7 @@ const (
 	flowsMapHolds                  = "holds"
 	flowsMapImages                 = "images"
 	flowsMapListening              = "listening"
+	flowsMapNumbered               = "numbered"
 	flowsMapPrograms               = "programs"
 	flowsMapRaised                 = "raised"
 	flowsMapReader                 = "reader"
@@ -454,6 +455,7 @@ type flowsMapSpecs struct {
 	Holds     *ebpf.MapSpec `ebpf:"holds"`
 	Images    *ebpf.MapSpec `ebpf:"images"`
 	Listening *ebpf.MapSpec `ebpf:"listening"`
+	Numbered  *ebpf.MapSpec `ebpf:"numbered"`
 	Programs  *ebpf.MapSpec `ebpf:"programs"`
 	Raised    *ebpf.MapSpec `ebpf:"raised"`
 	Reader    *ebpf.MapSpec `ebpf:"reader"`
@@ -511,6 +513,7 @@ type flowsMaps struct {
 	Holds     *ebpf.Map `ebpf:"holds"`
 	Images    *ebpf.Map `ebpf:"images"`
 	Listening *ebpf.Map `ebpf:"listening"`
+	Numbered  *ebpf.Map `ebpf:"numbered"`
 	Programs  *ebpf.Map `ebpf:"programs"`
 	Raised    *ebpf.Map `ebpf:"raised"`
 	Reader    *ebpf.Map `ebpf:"reader"`
@@ -541,6 +544,7 @@ func (m *flowsMaps) Close() error {
 		m.Holds,
 		m.Images,
 		m.Listening,
+		m.Numbered,
 		m.Programs,
 		m.Raised,
 		m.Reader,

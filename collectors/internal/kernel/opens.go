@@ -73,34 +73,30 @@ func (k *Kernel) OpensMechanism() string {
 	return OpensByLooking
 }
 
-// OpensMisses says which accesses to files of stores stay unseen, for people.
+// OpensMisses says what this kernel does not let the capture see of files and of what
+// holders pass on, for people; nil if nothing. That is beside what no mechanism
+// sees: files that are read by another machine or by a file handle without a name;
+// those more than 32 directories below the one that is named, or by a fifth name;
+// writing to tmpfs by a mapping that the writer made before it held anything.
 func (k *Kernel) OpensMisses() []string {
-	misses := []string{
-		"files that are read over the network, or through a file handle without a name",
-		"files more than 32 directories below the one that is named, and those by a fifth name and more",
-		"stores in btrfs subvolumes, whose device number is not that of their file system",
-	}
+	misses := slices.Clone(k.unpassed)
 	switch k.OpensMechanism() {
 	case OpensByFunctions:
-		return append(misses, "writing to tmpfs by a mapping that the writer made before it held anything")
+		return misses
 	case OpensByTracepoints:
-		misses = append(misses,
-			"files on tmpfs and other file systems without the kernel's page cache, unless open at a reading",
-			"stores named by a directory of an overlay: name that below it",
-			"reading by a mapping whose pages are mapped in already, unless mapped when the stores were set",
-		)
+		misses = append(misses, "the kernel lets nobody hook its functions, and its tracepoints do not tell of files in memory (tmpfs), of mapped pages that are there already, and of writing where another has just written on file systems other than ext4")
 		if k.programs[flowsProgOnRawIo] == nil {
-			misses = append(misses, "O_DIRECT")
+			misses = append(misses, "reading past the page cache (O_DIRECT) goes unseen")
 		}
 		if k.programs[flowsProgOnChange] == nil {
-			misses = append(misses, "files that are moved out of a store, or linked from outside and forgotten inside")
+			misses = append(misses, "files that are moved out of a store, or linked from outside and forgotten inside, go unseen")
 		}
-		return append(misses, "writing by a holder where another has just written, on file systems other than ext4")
+		return misses
 	}
 	if k.blind != nil {
-		misses = append(misses, "all else, since the kernel refuses programs that look at files: "+k.blind.Error())
+		misses = append(misses, "the kernel refuses programs that look at files: "+k.blind.Error())
 	}
-	return append(misses, "all that is opened and closed between two readings", "files that a holder wrote or moved")
+	return append(misses, "what is opened and closed between two readings goes unseen, and so do files that a holder wrote or moved")
 }
 
 // SetStores says which files are whose. It may be called often with the same; where

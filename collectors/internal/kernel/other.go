@@ -40,6 +40,12 @@ func (*Kernel) Counts() (Counts, error) { return Counts{}, errors.ErrUnsupported
 // SetZones is never called.
 func (*Kernel) SetZones(map[netip.Prefix]uint32) error { return errors.ErrUnsupported }
 
+// Latest is never called.
+func (*Kernel) Latest() (*Reading, error) { return nil, errors.ErrUnsupported }
+
+// StoreNumber is never called.
+func (*Kernel) StoreNumber(string) (uint, error) { return 0, errors.ErrUnsupported }
+
 // SetStores is never called.
 func (*Kernel) SetStores([]StoreDir) error { return errors.ErrUnsupported }
 

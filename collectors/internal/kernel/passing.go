@@ -18,18 +18,19 @@ func unixByExit() []string {
 	}
 }
 
-// missesOf says what is not seen with the programs that there are.
-func missesOf(spec *ebpf.CollectionSpec) (misses []string) {
+// missesOf says what of flows is not seen with the programs that there are, and what
+// of what Unix sockets carry.
+func missesOf(spec *ebpf.CollectionSpec) (flows, passed []string) {
 	if spec.Programs[flowsProgOnSend] == nil && spec.Programs[flowsProgOnInetSend] == nil {
-		misses = append(misses, byExit().misses)
+		flows = append(flows, byExit().misses)
 	}
-	if spec.Programs[flowsProgOnSend] == nil && spec.Programs[flowsProgOnUnixSend] == nil {
-		return append(misses, "the kernel does not tell who sends by Unix sockets (tracepoints of Linux 6.3, or hooks on functions): who asks a store's service, or is sent data by a holder, is only seen while it is connected")
+	switch {
+	case spec.Programs[flowsProgOnSend] == nil && spec.Programs[flowsProgOnUnixSend] == nil:
+		passed = append(passed, "the kernel does not tell who sends by Unix sockets (tracepoints of Linux 6.3, or hooks on functions): who asks a store's service, or is sent data by a holder, is only seen while it is connected")
+	case spec.Programs[flowsProgOnMaySend] == nil:
+		passed = append(passed, "the kernel does not tell where datagrams of Unix sockets go (hooks on functions): who is sent a holder's data by them is not seen, nor who asks a store's service by one that is not connected")
 	}
-	if spec.Programs[flowsProgOnMaySend] == nil {
-		misses = append(misses, "the kernel does not tell where datagrams of Unix sockets go (hooks on functions): who is sent a holder's data by them is not seen, nor who asks a store's service by one that is not connected")
-	}
-	return misses
+	return flows, passed
 }
 
 // SetServices replaces the sockets at which custody begins for whoever sends to

@@ -2,7 +2,13 @@
 
 package kernel
 
-import "fmt"
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+)
 
 // mostStores is how many bits there are.
 const mostStores = 64
@@ -12,17 +18,38 @@ const mostStores = 64
 func (k *Kernel) StoreNumber(id string) (uint, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	number, known := k.numbers[id]
-	switch {
-	case known:
+	if number, known := k.numbers[id]; known {
 		return number, nil
-	case len(k.numbers) >= mostStores:
-		return 0, fmt.Errorf("number store: %d have been declared since the capture began, and no more can be told apart", mostStores)
 	}
-	number = uint(len(k.numbers))
-	if k.numbers == nil {
-		k.numbers = make(map[string]uint)
+	table, key := k.maps[flowsMapNumbered], sha256.Sum256([]byte(id))
+	var number uint32
+	err := table.Lookup(&key, &number)
+	if errors.Is(err, ebpf.ErrKeyNotExist) {
+		number, err = k.nextNumber()
+		if err == nil {
+			err = table.Put(&key, number)
+		}
 	}
-	k.numbers[id] = number
-	return number, nil
+	if err != nil {
+		return 0, fmt.Errorf("number store: %w", err)
+	}
+	k.numbers[id] = uint(number)
+	return uint(number), nil
+}
+
+// nextNumber counts those that were given.
+func (k *Kernel) nextNumber() (uint32, error) {
+	var key [sha256.Size]byte
+	var number, next uint32
+	rows := k.maps[flowsMapNumbered].Iterate()
+	for rows.Next(&key, &number) {
+		next = max(next, number+1)
+	}
+	if err := rows.Err(); err != nil {
+		return 0, err
+	}
+	if next >= mostStores {
+		return 0, fmt.Errorf("%d have been declared since the capture began, and no more can be told apart", mostStores)
+	}
+	return next, nil
 }

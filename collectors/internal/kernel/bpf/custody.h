@@ -8,6 +8,15 @@
 
 enum how { DIRECT = 1, SERVICE, DESCENDANT, PIPELINE, DERIVED };
 
+/* The bit of each store, by the SHA-256 of its name. It outlives the reader with what the bits are in. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 64);
+	__type(key, __u8[32]);
+	__type(value, __u32);
+} numbered SEC(".maps");
+
 /* All that an execution holds, for a look at the event. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
