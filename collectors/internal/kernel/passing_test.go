@@ -47,9 +47,9 @@ func TestServiceSockets(t *testing.T) {
 				}
 				t.Cleanup(func() { _ = l.Close() })
 			}
-			before := run(t, nil, "ask %s %s", network, path)
+			before := run(t, nil, "ask-service %s %s", network, path)
 			inode := served(t, k, path, 1<<5)
-			who := run(t, nil, "ask %s %s", network, path)
+			who := run(t, nil, "ask-service %s %s", network, path)
 			rows := holdRows(t, k, who)
 			if len(rows) != 1 {
 				t.Fatalf("%d rows: %+v", len(rows), rows)
