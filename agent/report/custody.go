@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -96,7 +97,7 @@ func custodyCSV(w io.Writer, holdings []Holding) error {
 			if d.Port != nil {
 				port = strconv.Itoa(int(*d.Port))
 			}
-			_ = out.Write(append(row[:len(row):len(row)], plain(d.Address), port, d.Zone, plain(d.Transfer), strconv.FormatUint(d.Sent, 10),
+			_ = out.Write(append(slices.Clip(row), plain(d.Address), port, d.Zone, plain(d.Transfer), strconv.FormatUint(d.Sent, 10),
 				d.First.UTC().Format(time.RFC3339), d.Last.UTC().Format(time.RFC3339)))
 		}
 	}

@@ -32,6 +32,7 @@ func importTable() []room {
 		{"collectors/inventory", nil},
 		{"checks/finding", nil},
 		{"collectors/internal/*", nil},
+		{"collectors/custody", []string{"configs", "collectors/inventory", "collectors/internal/*"}},
 		{"collectors/flow", []string{"configs", "collectors/inventory", "collectors/internal/*"}},
 		{"collectors/process", []string{"configs", "collectors/inventory", "collectors/internal/*"}},
 		{"collectors/*", []string{"configs", "collectors/inventory", "collectors/internal/host"}},
@@ -153,7 +154,7 @@ func TestHouseRules(t *testing.T) {
 
 func checkFile(t *testing.T, name string, fset *token.FileSet, tree *ast.File) {
 	t.Helper()
-	if lines := fset.Position(tree.End()).Line; lines > 500 {
+	if lines := fset.Position(tree.End()).Line; lines > 500 && !ast.IsGenerated(tree) {
 		t.Errorf("%s has %d lines: one room, or two?", name, lines)
 	}
 	for _, imported := range tree.Imports {

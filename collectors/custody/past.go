@@ -66,7 +66,7 @@ func (r *round) forget() {
 		}
 	}
 	maps.DeleteFunc(r.held, func(h hold, _ *memory) bool { return r.past[h.process] == nil })
-	maps.DeleteFunc(r.refused, func(id inventory.Execution, at time.Time) bool { return r.now.Sub(at) > pastFor })
+	maps.DeleteFunc(r.refused, func(_ inventory.Execution, at time.Time) bool { return r.now.Sub(at) > pastFor })
 }
 
 // former is what is told of the programs that no longer run and that a holding came

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"os/exec"
 	"strconv"
@@ -164,7 +163,12 @@ func traffic() map[string]func(arguments) error {
 	for _, kind := range []map[string]func(arguments) error{
 		tcpTraffic(), streamTraffic(), udpTraffic(), manyTraffic(), rawTraffic(), linkTraffic(), processTraffic(), burstTraffic(), passingTraffic(),
 	} {
-		maps.Copy(all, kind)
+		for name, part := range kind {
+			if all[name] != nil {
+				panic("two parts of the generator are called " + name)
+			}
+			all[name] = part
+		}
 	}
 	return all
 }
