@@ -221,7 +221,7 @@ func TestPseudoTerminal(t *testing.T) {
 // What runs when the capture begins has its channels noted then.
 func TestOlderChannels(t *testing.T) {
 	_, w, c := pipe(t)
-	p := startWith(t, here(t), "idle", w)
+	p := startWith(t, here(t), "wait-idle", w)
 	p.awaitReady(t)
 	k := openOwn(t, Options{})
 	wantChannel(t, read(t, k), p.who[0], writing(c))

@@ -117,7 +117,7 @@ func TestHeldPassesBySocket(t *testing.T) {
 
 func TestNothingPassesWithoutAHolder(t *testing.T) {
 	k := open(t, Options{})
-	other := start(t, here(t), "idle")
+	other := start(t, here(t), "wait-idle")
 	other.awaitReady(t)
 	for name, prepare := range map[string]func(w, r Flow){
 		"no holder": func(Flow, Flow) {},

@@ -16,7 +16,7 @@ import (
 func passingTraffic() map[string]func(arguments) error {
 	return map[string]func(arguments) error{
 		"subshell":    func(a arguments) error { return subshell(a[0]) }, // path that its child opens
-		"idle":        func(arguments) error { sayReady(); awaitProceed(); return nil },
+		"wait-idle":   func(arguments) error { sayReady(); awaitProceed(); return nil },
 		"ask-service": func(a arguments) error { return askService(a[0], a[1]) }, // network, path: a short life
 		"write":       func(arguments) error { return writeWhenTold() },          // to descriptor 3
 		"read":        func(arguments) error { return readOnce() },               // from descriptor 3
