@@ -66,6 +66,8 @@ func fileJobs() map[string]fileJob {
 			}
 			return unix.Exec("/proc/self/exe", []string{"become"}, os.Environ())
 		}},
+		"many":    {2, readOften},
+		"storm":   {2, storm},
 		"nothing": {0, func([]string) error { return nil }},
 	}
 }
@@ -132,4 +134,35 @@ func mapFile(path string, access int, first *string) error {
 	}
 	fmt.Fprintln(io.Discard, data[0])
 	return errors.Join(unix.Munmap(data), f.Close())
+}
+
+// readOften opens and reads a file so many times.
+func readOften(p []string) error {
+	for range arguments(p).number(0) {
+		if _, err := os.ReadFile(p[1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// storm starts so many programs, some at once, that each do one job of one word.
+func storm(p []string) error {
+	together := make(chan struct{}, 16)
+	errs := make(chan error, arguments(p).number(0))
+	for range arguments(p).number(0) {
+		together <- struct{}{}
+		go func() {
+			cmd := exec.Command("/proc/self/exe")
+			cmd.Env = environment("files " + p[1])
+			errs <- cmd.Run()
+			<-together
+		}()
+	}
+	for range arguments(p).number(0) {
+		if err := <-errs; err != nil {
+			return err
+		}
+	}
+	return nil
 }
