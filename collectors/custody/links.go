@@ -13,6 +13,7 @@ const (
 
 	// Where the kernel tells of new names, the list is of old ones.
 	maxTraced = 200_000
+	maxNamed  = 4096 // files of a place that the kernel is told of
 	tracedFor = time.Hour
 )
 

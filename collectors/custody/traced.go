@@ -69,6 +69,10 @@ func (r *round) declare() error {
 		if list.partial {
 			r.gap(p.store, p.dir, "too many files to look for those with several names: whoever opens one by a name elsewhere may go unseen", 0)
 		}
+		if len(list.inodes) > maxNamed {
+			r.gap(p.store, p.dir, "whoever opens a file that has another name elsewhere may go unseen: so many have several", len(list.inodes))
+			continue
+		}
 		for file := range list.inodes {
 			dirs = append(dirs, kernel.StoreDir{Store: number, Device: p.mount, Inode: file.Inode})
 		}

@@ -151,20 +151,28 @@ func (k *Kernel) introduce() error {
 }
 
 func (k *Kernel) setRoots(wanted map[flowsRootKey]uint64) error {
-	var gone, seen []flowsRootKey
+	var gone, seen, moved []flowsRootKey
 	var key flowsRootKey
 	var root flowsRoot
 	rows := k.maps[flowsMapRoots].Iterate()
 	for rows.Next(&key, &root) {
-		if root.Moved == 0 && wanted[key] == 0 {
+		switch {
+		case root.Moved != 0:
+			moved = append(moved, key)
+		case wanted[key] == 0:
 			gone = append(gone, key)
-		} else {
+		default:
 			seen = append(seen, key)
 		}
 	}
-	if err := rows.Err(); err != nil {
+	if err := rows.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {
 		return err
 	}
+	if room := int(k.maps[flowsMapRoots].MaxEntries()); len(moved)+len(wanted) > room/4*3 {
+		k.underived += uint64(len(moved)) // those that are named come first
+		gone, moved = append(gone, moved...), nil
+	}
+	seen = append(seen, moved...)
 	for i := range gone {
 		if err := k.maps[flowsMapRoots].Delete(&gone[i]); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 			return err
