@@ -146,7 +146,7 @@ func openMany(pairs, datagrams int, address [4]byte) (all []int, err error) {
 // list of the sockets that wait for peers.
 func seedAnew(tb testing.TB) (seeding, listing float64) {
 	tb.Helper()
-	spec, err := choose(btf.NewCache())
+	spec, err := choose(btf.NewCache(), "")
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -65,7 +65,7 @@ type Kernel struct {
 // do not allow it, and [ErrPins] where only the pins are refused.
 func Open(o Options) (*Kernel, error) {
 	types := btf.NewCache() // reading them is much of the work
-	spec, err := choose(types)
+	spec, err := choose(types, o.Pins)
 	if err != nil {
 		return nil, err
 	}

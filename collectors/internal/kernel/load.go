@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -41,7 +42,7 @@ func byExit() substitute {
 
 // choose reads the programs and leaves out those for which this kernel has no
 // place. Whether the others load is seen when they are loaded.
-func choose(cache *btf.Cache) (*ebpf.CollectionSpec, error) {
+func choose(cache *btf.Cache, pins string) (*ebpf.CollectionSpec, error) {
 	spec, err := loadFlows()
 	if err != nil {
 		return nil, fmt.Errorf("read programs: %w", err)
@@ -65,10 +66,20 @@ func choose(cache *btf.Cache) (*ebpf.CollectionSpec, error) {
 			drop(spec, name) // inet_sendpage went with Linux 6.5
 		}
 	}
-	if p := spec.Programs[flowsProgOnMaySend]; p != nil && !hookable(p.AttachTo) {
+	if p := spec.Programs[flowsProgOnMaySend]; p != nil && !hooked(p, pins) {
 		drop(spec, onFunctions(spec)...) // some kernels refuse them that have all else
 	}
 	return spec, nil
+}
+
+// hooked reports whether functions can be hooked or, where this process may not try,
+// whether they are by a capture that it may take over.
+func hooked(p *ebpf.ProgramSpec, pins string) bool {
+	if unprivileged() == "" {
+		return hookable(p.AttachTo)
+	}
+	links, err := filepath.Glob(filepath.Join(pins, "build-*", flowsProgOnMaySend+"-link"))
+	return err == nil && pins != "" && len(links) > 0
 }
 
 // hookable tries whether a program that does nothing can be a hook on a function.
