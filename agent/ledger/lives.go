@@ -120,7 +120,7 @@ func (l *lives) observeHoldings(at time.Time, r *agent.Report, add add) {
 		if before, there := present[state.key()]; there && !h.Since.Before(before.first) {
 			continue
 		}
-		present[state.key()] = sight[holdingState]{state, h.Since, h.Evidence, nil}
+		present[state.key()] = sight[holdingState]{state, h.Since, h.Evidence, source(s, h.From)}
 	}
 	gone := func(h holdingState) bool {
 		return !slices.ContainsFunc(s.Gaps, func(g inventory.Gap) bool {
@@ -128,6 +128,18 @@ func (l *lives) observeHoldings(at time.Time, r *agent.Report, add add) {
 		})
 	}
 	l.holdings.observe(at, r.Short, present, gone, add)
+}
+
+// source tells whom a holder has the data from; nil where that is the store itself.
+// It is no part of the state: of many processes of a program each may have another.
+func source(s *inventory.Snapshot, from inventory.Execution) map[string]any {
+	p, runs := s.Process(from)
+	if !runs {
+		return nil
+	}
+	return map[string]any{"from": Program{
+		known(clip(p.Executable)), known(clip(p.User)), known(clip(p.Unit)), known(clip(p.Container)), nil,
+	}}
 }
 
 func (l *lives) observePrograms(at time.Time, r *agent.Report, add add) {

@@ -247,25 +247,3 @@ func (r *Reader) part(ctx context.Context, query string, args ...any) ([]*Row, e
 	}
 	return part, rows.Err()
 }
-
-// Flows sums up what moved since a time, by flow, the hours that began before it
-// but reach into it among them.
-func (r *Reader) Flows(ctx context.Context, since time.Time) ([]*Flow, error) {
-	var sums flowSums
-	err := r.Rows(ctx, Query{Kind: KindFlow, Since: since}, func(row *Row) error {
-		return sums.add(row.Body, since)
-	})
-	if err != nil {
-		return nil, err
-	}
-	open, err := readOpen(ctx, r.db)
-	if err != nil {
-		return nil, fmt.Errorf("read ledger: %w", err)
-	}
-	for _, body := range open {
-		if err := sums.add(body, since); err != nil {
-			return nil, err
-		}
-	}
-	return sums.flows, nil
-}

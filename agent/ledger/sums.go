@@ -1,7 +1,5 @@
 package ledger
 
-import "time"
-
 // flowSums adds flows up over hours.
 type flowSums struct {
 	at    map[sumKey]*Flow
@@ -14,11 +12,7 @@ type sumKey struct {
 	local, remote                       Endpoint
 }
 
-func (s *flowSums) add(body []byte, since time.Time) error {
-	f, err := parseFlow(body)
-	if err != nil || f.Last.Before(since) {
-		return err
-	}
+func (s *flowSums) add(f *Flow) {
 	key := sumKey{direction: f.Direction, protocol: f.Protocol, zone: f.Zone}
 	if p := f.Program; p != nil {
 		key.program = [5]string{plain(p.Executable), plain(p.User), plain(p.Unit), plain(p.Container), plain(p.Package)}
@@ -36,7 +30,7 @@ func (s *flowSums) add(body []byte, since time.Time) error {
 		}
 		s.at[key] = f
 		s.flows = append(s.flows, f)
-		return nil
+		return
 	}
 	sum.Sent += f.Sent
 	sum.Received += f.Received
@@ -47,7 +41,6 @@ func (s *flowSums) add(body []byte, since time.Time) error {
 	if f.Last.After(sum.Last) {
 		sum.Last = f.Last
 	}
-	return nil
 }
 
 func plain(text *string) string {

@@ -52,7 +52,7 @@ func custodyTable(w io.Writer, holdings []Holding, style Style) error {
 	fmt.Fprintln(tw, "STORE\tPROGRAM\tHOW\tSINCE\tFROM\tEVIDENCE")
 	for i := range holdings {
 		h := &holdings[i]
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\n", h.Store, nameOf(h.Program), h.How, style.time(h.Since), nameOf(h.From), shorten(plain(h.Evidence), 60))
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\n", h.Store, nameOf(h.Program), h.How, h.time(style), nameOf(h.From), shorten(plain(h.Evidence), 60))
 		for j := range h.Destinations {
 			d := &h.Destinations[j]
 			if d.Zone == inventory.Host.String() {
@@ -72,7 +72,7 @@ func custodyCSV(w io.Writer, holdings []Holding) error {
 	out := csv.NewWriter(w)
 	_ = out.Write([]string{
 		"store", "executable", "pid", "user", "unit", "container", "package", "how", "since", "from", "evidence",
-		"address", "port", "zone", "transfer", "sent_bytes", "first", "last",
+		"address", "port", "zone", "transfer", "sent_bytes", "first", "last", "until",
 	})
 	for i := range holdings {
 		h := &holdings[i]
@@ -88,8 +88,12 @@ func custodyCSV(w io.Writer, holdings []Holding) error {
 			h.Store, plain(p.Executable), pid, plain(p.User), plain(p.Unit), plain(p.Container), plain(p.Package), h.How,
 			h.Since.UTC().Format(time.RFC3339), nameOf(h.From), plain(h.Evidence),
 		}
+		until := ""
+		if h.Until != nil {
+			until = h.Until.UTC().Format(time.RFC3339)
+		}
 		if len(h.Destinations) == 0 {
-			_ = out.Write(append(row, "", "", "", "", "", "", ""))
+			_ = out.Write(append(row, "", "", "", "", "", "", "", until))
 		}
 		for j := range h.Destinations {
 			d := &h.Destinations[j]
@@ -98,11 +102,19 @@ func custodyCSV(w io.Writer, holdings []Holding) error {
 				port = strconv.Itoa(int(*d.Port))
 			}
 			_ = out.Write(append(slices.Clip(row), plain(d.Address), port, d.Zone, plain(d.Transfer), strconv.FormatUint(d.Sent, 10),
-				d.First.UTC().Format(time.RFC3339), d.Last.UTC().Format(time.RFC3339)))
+				d.First.UTC().Format(time.RFC3339), d.Last.UTC().Format(time.RFC3339), until))
 		}
 	}
 	out.Flush()
 	return out.Error() // of any Write
+}
+
+// time is since when, and until when where it has ended.
+func (h *Holding) time(style Style) string {
+	if h.Until == nil {
+		return style.time(h.Since)
+	}
+	return style.time(h.Since) + " to " + style.time(*h.Until)
 }
 
 func (d *jsonDestination) address() string {

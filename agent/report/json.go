@@ -210,8 +210,8 @@ func (d documenter) checks() []jsonCheck {
 	return docs
 }
 
-func (d documenter) findings() []jsonFinding {
-	docs := []jsonFinding{}
+func (d documenter) findings() []Found {
+	docs := []Found{}
 	shown := ShownFindings(d.Findings)
 	for i := range shown {
 		docs = append(docs, findingOf(&shown[i]))
@@ -219,10 +219,10 @@ func (d documenter) findings() []jsonFinding {
 	return docs
 }
 
-func findingOf(f *finding.Finding) jsonFinding {
-	return jsonFinding{
+func findingOf(f *finding.Finding) Found {
+	return Found{
 		f.Check, f.Title, f.Severity.String(), f.Verdict.String(), f.Disposition, known(f.Subject), known(f.Reason), f.Since.UTC(),
-		f.Facts, known(f.Method), known(f.Confidence), f.Remedy, known(f.Waiver), f.Maps,
+		f.Facts, known(f.Method), known(f.Confidence), f.Remedy, known(f.Waiver), f.Maps, nil,
 	}
 }
 

@@ -16,7 +16,7 @@ type jsonScan struct {
 	Flows      []Flow                 `json:"flows"`
 	Custody    []Holding              `json:"custody"`
 	Checks     []jsonCheck            `json:"checks"`
-	Findings   []jsonFinding          `json:"findings"`
+	Findings   []Found          `json:"findings"`
 	Gaps       []jsonGap              `json:"gaps"`
 }
 
@@ -124,6 +124,7 @@ type Holding struct {
 	Program      *jsonProcess      `json:"program"`
 	How          string            `json:"how"`
 	Since        time.Time         `json:"since"`
+	Until        *time.Time        `json:"until,omitempty"` // only of the past
 	From         *jsonProcess      `json:"from"`
 	Evidence     *string           `json:"evidence"`
 	Destinations []jsonDestination `json:"destinations"`
@@ -166,7 +167,8 @@ type jsonCheck struct {
 	Severity string `json:"severity"`
 }
 
-type jsonFinding struct {
+// Found is one finding as JSON shows it.
+type Found struct {
 	Check       string         `json:"check"`
 	Title       string         `json:"title"`
 	Severity    string         `json:"severity"`
@@ -181,6 +183,7 @@ type jsonFinding struct {
 	Remedy      string         `json:"remedy"`
 	Waiver      *string        `json:"waiver"`
 	Maps        finding.Maps   `json:"maps"`
+	Resolved    *time.Time     `json:"resolved,omitempty"` // only of the past
 }
 
 type jsonGap struct {

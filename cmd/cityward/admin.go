@@ -20,6 +20,9 @@ const (
 	explainDeaf = "start it, or look without one: cityward scan"
 )
 
+// errNoDaemon is that of a machine where no daemon can be asked.
+var errNoDaemon = errors.New("none answers")
+
 // admin asks a daemon on its admin socket.
 type admin struct {
 	client *http.Client
@@ -44,7 +47,7 @@ func (a *admin) get(ctx context.Context, document string) ([]byte, error) {
 		return nil, fmt.Errorf("ask the daemon at %s: permission denied: be root or in the group cityward", a.path)
 	}
 	if op, refused := errors.AsType[*net.OpError](err); refused && op.Op == "dial" {
-		return nil, fmt.Errorf("ask the daemon: none answers at %s: %s", a.path, explainDeaf)
+		return nil, fmt.Errorf("ask the daemon: %w at %s: %s", errNoDaemon, a.path, explainDeaf)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("ask the daemon at %s: %w", a.path, err)

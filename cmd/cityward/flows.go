@@ -32,8 +32,9 @@ moved since: as a table what moved in that second (+), as json one object a line
 and as csv a record, both with the totals.
 
 With --since it shows what the ledger in the state directory has of that time,
-summed up by program and peer from whole hours; that needs no daemon. Below tier
-bpf, a connection that outlives a restart of the daemon is counted again.`,
+summed up by program and peer from whole hours; that needs no daemon. Where none
+runs, the last day of the ledger is shown, and a line says so. Below tier bpf, a
+connection that outlives a restart of the daemon is counted again.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if zone != "" && !slices.Contains(zones(), zone) {
@@ -42,10 +43,10 @@ bpf, a connection that outlives a restart of the daemon is counted again.`,
 			if since != "" && follow {
 				return usage(errors.New("use --since or --follow: what is past does not move"))
 			}
-			if since == "" {
-				return p.showFlows(cmd.Context(), zone, format, follow)
+			if follow {
+				return p.follow(cmd.Context(), zone, format)
 			}
-			return p.showPast(cmd.Context(), zone, since, format)
+			return p.showFlows(cmd.Context(), zone, since, format)
 		},
 	}
 	formatFlag(cmd, &format, report.Table, report.JSON, report.CSV)
@@ -60,39 +61,47 @@ func zones() []string {
 	return []string{inventory.Host.String(), inventory.City.String(), inventory.Approved.String(), inventory.Outside.String()}
 }
 
-func (p *program) showFlows(ctx context.Context, zone, format string, follow bool) error {
-	if p.root != "/" {
-		return usage(fmt.Errorf("show flows of %s: another machine's file tree has no daemon", p.root))
+// showFlows asks the daemon, or reads the ledger.
+func (p *program) showFlows(ctx context.Context, zone, since, format string) error {
+	var failed error
+	if since == "" {
+		flows, err := p.flowsNow(ctx, zone)
+		if err == nil {
+			return p.writeFlows(flows, format)
+		}
+		failed = err
 	}
-	cfg, err := p.load()
+	r, begin, err := p.history(ctx, since, failed)
 	if err != nil {
 		return err
 	}
-	if cfg.Listen.Admin == "" {
-		return usage(errors.New("ask the daemon: listen.admin is not set, so it has no socket to be asked at"))
-	}
-	view := &flowView{admin: newAdmin(cfg.Listen.Admin), zone: zone}
-	if follow {
-		return p.follow(ctx, view, format)
-	}
-	flows, err := view.look(ctx, report.Flows)
-	if err != nil {
-		return internal(err)
-	}
-	return p.writeFlows(flows, format)
-}
-
-// showPast shows what the ledger has.
-func (p *program) showPast(ctx context.Context, zone, since, format string) error {
-	begin, err := ago(since)
-	if err != nil {
-		return err
-	}
-	flows, err := p.pastFlows(ctx, begin)
+	defer r.Close()
+	flows, err := pastFlows(ctx, r, begin)
 	if err != nil {
 		return err
 	}
 	return p.writeFlows(only(zone, flows), format)
+}
+
+func (p *program) flowsNow(ctx context.Context, zone string) ([]report.Flow, error) {
+	view, err := p.view(zone)
+	if err != nil {
+		return nil, err
+	}
+	flows, err := view.look(ctx, report.Flows)
+	if err != nil {
+		return nil, internal(err)
+	}
+	return flows, nil
+}
+
+func (p *program) view(zone string) (*flowView, error) {
+	cfg, err := p.load()
+	if err != nil {
+		return nil, err
+	}
+	daemon, err := p.daemon(cfg)
+	return &flowView{daemon, zone}, err
 }
 
 func (p *program) writeFlows(flows []report.Flow, format string) error {
@@ -104,10 +113,14 @@ func (p *program) writeFlows(flows []report.Flow, format string) error {
 }
 
 // follow shows what changes until ctx ends, nobody reads on or the daemon goes.
-func (p *program) follow(ctx context.Context, view *flowView, format string) error {
+func (p *program) follow(ctx context.Context, zone, format string) error {
+	view, err := p.view(zone)
+	if err != nil {
+		return err
+	}
 	signal.Ignore(syscall.SIGPIPE) // or the runtime ends the program by it
 	defer signal.Reset(syscall.SIGPIPE)
-	err := p.followOn(ctx, view, format)
+	err = p.followOn(ctx, view, format)
 	if ctx.Err() != nil || errors.Is(err, syscall.EPIPE) {
 		return nil //nolint:nilerr // being asked to stop is no failure
 	}

@@ -258,26 +258,3 @@ func (w *rowWriter) record(cells ...string) error {
 	out.Flush()
 	return out.Error()
 }
-
-// pastFlows are the flows since a time, by the ledger, in the form in which the
-// daemon gives those of now.
-func (p *program) pastFlows(ctx context.Context, since time.Time) ([]report.Flow, error) {
-	r, err := p.openLedger()
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	flows, err := r.Flows(ctx, since)
-	if err != nil {
-		return nil, internal(err)
-	}
-	data, err := json.Marshal(flows)
-	if err != nil {
-		return nil, internal(fmt.Errorf("write flows: %w", err))
-	}
-	past, err := report.ReadFlows(data)
-	if err != nil {
-		return nil, internal(err)
-	}
-	return past, nil
-}

@@ -50,7 +50,7 @@ Prometheus. What it could not see is unknown, counted and shown.`,
 	flags.StringVar(&p.configFile, "config", "", "configuration `FILE` (default "+defaultConfig+" if it is there, else the embedded one)")
 	flags.StringVar(&p.root, "root", "/", "look at the machine whose files lie below `DIR`")
 	root.AddCommand(
-		p.runCommand(), p.scanCommand(), p.inventoryCommand(), p.flowsCommand(), p.checksCommand(), p.configCommand(),
+		p.runCommand(), p.scanCommand(), p.inventoryCommand(), p.flowsCommand(), p.custodyCommand(), p.findingsCommand(), p.checksCommand(), p.configCommand(),
 		p.doctorCommand(), p.ledgerCommand(), p.alertsCommand(), p.policyCommand(), p.serviceCommand(), p.versionCommand(),
 	)
 	return root
