@@ -73,7 +73,7 @@ func (p *Past) owner(program *Program) inventory.Execution {
 		return known.ID
 	}
 	process := &inventory.Process{
-		ID: inventory.Execution{PID: len(p.programs) + 2, Start: 1}, // no first process: its namespaces were not recorded
+		ID:  inventory.Execution{PID: len(p.programs) + 2, Start: 1}, // no first process: its namespaces were not recorded
 		UID: -1, User: key.User, Executable: key.Executable, Unit: key.Unit, Container: key.Container,
 	}
 	p.owners[key] = process

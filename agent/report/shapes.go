@@ -16,7 +16,7 @@ type jsonScan struct {
 	Flows      []Flow                 `json:"flows"`
 	Custody    []Holding              `json:"custody"`
 	Checks     []jsonCheck            `json:"checks"`
-	Findings   []Found          `json:"findings"`
+	Findings   []Found                `json:"findings"`
 	Gaps       []jsonGap              `json:"gaps"`
 }
 

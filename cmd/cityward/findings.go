@@ -25,8 +25,10 @@ that left the city, the way is shown from the store to the destination.
 
 With --all those that were resolved follow, by the ledger in the state directory,
 the latest first. Where no daemon runs, those that were open when the ledger ends
-are shown, and it says so. It always ends with status 0: to judge by the status,
-see cityward scan --fail-on.`,
+are shown, and a line says so. The evidence in the ledger is that of when the
+finding came or last changed: bytes that followed are in cityward flows --since. It
+ends with status 0 whatever is open: to judge by the status, see cityward scan
+--fail-on.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			found, err := p.findings(cmd.Context(), all)

@@ -19,11 +19,11 @@ import (
 func (p *program) policyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "policy",
-		Short: "Draft a policy",
+		Short: "Draft a policy, and try it on what was recorded",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(p.policyInit())
+	cmd.AddCommand(p.policyInit(), p.policyLearn(), p.policyTest())
 	return cmd
 }
 
