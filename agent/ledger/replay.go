@@ -171,8 +171,8 @@ func zoneUnder(policy *configs.Policy, f *inventory.Flow, at time.Time) inventor
 	return inventory.Outside
 }
 
-// Undeclared are the stores of a policy of whose data nothing was recorded.
-func (p *Past) Undeclared(policy *configs.Policy) []string {
+// Unheld are the stores of a policy of whose data nothing was recorded.
+func (p *Past) Unheld(policy *configs.Policy) []string {
 	var ids []string
 	for i := range policy.Stores {
 		id := policy.Stores[i].ID

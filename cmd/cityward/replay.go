@@ -168,7 +168,7 @@ func blindSpots(past *ledger.Past, force, draft *configs.Config) []string {
 	if past.Folded > 0 {
 		spots = append(spots, fmt.Sprintf("%d flows whose addresses found no room: their zones are as recorded", past.Folded))
 	}
-	for _, id := range past.Undeclared(&draft.Policy) {
+	for _, id := range past.Unheld(&draft.Policy) {
 		spots = append(spots, "store "+id+" of the draft: nobody is recorded to have held its data")
 	}
 	for i := range draft.Stores {
