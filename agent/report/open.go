@@ -132,6 +132,9 @@ func (f *Found) ways() []string {
 	var lines []string
 	for _, chain := range chains {
 		steps, _ := chain.([]any)
+		if len(steps) == 0 {
+			continue
+		}
 		names, hows := []string{from}, []string(nil)
 		for _, at := range steps {
 			step, _ := at.(map[string]any)
@@ -159,13 +162,13 @@ func (f *Found) ends() (store, destination string, told bool) {
 
 // who names the program of a step with what is known of it.
 func who(step map[string]any) string {
-	name := word(step, "program")
+	names := []string{word(step, "program")}
 	for _, key := range []string{"user", "unit", "container"} {
 		if value := word(step, key); value != "" {
-			name += ", " + key + " " + value
+			names = append(names, key+" "+value)
 		}
 	}
-	return name
+	return strings.Join(names, ", ")
 }
 
 func word(step map[string]any, key string) string {

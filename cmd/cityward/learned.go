@@ -42,13 +42,13 @@ func (l *lesson) draft(w io.Writer) error {
 	if len(routes) == 0 {
 		b.WriteString("\n# No connection beyond the city was recorded that needs a transfer.\n")
 	}
-	if t := &l.nameless; t.connections > 0 {
+	if t := &l.nameless; !t.first.IsZero() {
 		fmt.Fprintf(&b, "\n# Not drafted, since no program of it can be named, and a transfer without one approves all:\n#   %s\n", t.summary())
 		for _, network := range t.networks {
 			fmt.Fprintf(&b, "#   %s\n", network)
 		}
 	}
-	if t := &l.folded; t.connections > 0 {
+	if t := &l.folded; !t.first.IsZero() {
 		fmt.Fprintf(&b, "\n# Not drafted, since the addresses found no room:\n#   %s\n", t.summary())
 	}
 	_, err := io.WriteString(w, b.String())
