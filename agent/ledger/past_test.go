@@ -125,7 +125,7 @@ func TestPast(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if past.Flows != 1 || past.Holdings != 2 || past.Folded != 0 {
+	if past.Flows != 2 || past.Holdings != 2 || past.Folded != 0 {
 		t.Errorf("%d flows, %d holdings, %d folded", past.Flows, past.Holdings, past.Folded)
 	}
 	store := configs.DataStore{ID: "registry", Class: configs.ClassCitizen}

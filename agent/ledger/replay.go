@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"cityward/collectors/inventory"
@@ -18,19 +19,20 @@ type Past struct {
 	Folded       int // of these, many in one, whose addresses were not recorded
 	Holdings     int
 
-	programs []*inventory.Process
-	owners   map[programKey]*inventory.Process
-	flows    []*pastFlow
-	of       map[inventory.Execution][]*pastFlow
-	at       map[pastKey]*pastFlow
+	programs []inventory.Process
+	owners   map[ownerKey]inventory.Execution
+	holders  map[holderKey][]inventory.Execution
+	flows    []*inventory.Flow
+	at       map[pastKey]*inventory.Flow
 	holdings []*Holding
 	places   map[netip.Addr]inventory.Place
 }
 
-// pastFlow is all that one program exchanged with one peer.
-type pastFlow struct {
-	inventory.Flow
-	held map[string]uint64 // of the bytes sent, those while the program held a store's data
+// ownerKey parts a program by what it held: what it sent while it held nothing is
+// no store's data.
+type ownerKey struct {
+	programKey
+	stores string
 }
 
 type pastKey struct {
@@ -46,8 +48,8 @@ func (r *Reader) Past(ctx context.Context, since time.Time) (*Past, error) {
 		return nil, err
 	}
 	p := &Past{
-		Since: since, Until: until, owners: make(map[programKey]*inventory.Process),
-		at: make(map[pastKey]*pastFlow), of: make(map[inventory.Execution][]*pastFlow), places: make(map[netip.Addr]inventory.Place),
+		Since: since, Until: until, owners: make(map[ownerKey]inventory.Execution), holders: make(map[holderKey][]inventory.Execution),
+		at: make(map[pastKey]*inventory.Flow), places: make(map[netip.Addr]inventory.Place),
 	}
 	if err := r.Hours(ctx, since, p.add); err != nil {
 		return nil, err
@@ -56,35 +58,47 @@ func (r *Reader) Past(ctx context.Context, since time.Time) (*Past, error) {
 		return nil, err
 	}
 	for _, h := range p.holdings {
-		p.owner(h.Program)
-		p.owner(h.From)
+		p.holder(h.Store, h.Program)
+		p.holder(h.Store, h.From)
 	}
 	p.Flows, p.Holdings = len(p.flows), len(p.holdings)
 	return p, nil
 }
 
-// owner gives a program an execution to be known by; of none the zero one.
-func (p *Past) owner(program *Program) inventory.Execution {
-	key := program.key()
-	if key == (programKey{}) {
+// owner gives a program with what it held an execution to be known by; of none the
+// zero one.
+func (p *Past) owner(program *Program, stores []string) inventory.Execution {
+	key := ownerKey{program.key(), strings.Join(stores, " ")} // an id has no blank
+	if key.programKey == (programKey{}) {
 		return inventory.Execution{}
 	}
-	if known := p.owners[key]; known != nil {
-		return known.ID
+	if id, known := p.owners[key]; known {
+		return id
 	}
-	process := &inventory.Process{
-		ID:  inventory.Execution{PID: len(p.programs) + 2, Start: 1}, // no first process: its namespaces were not recorded
-		UID: -1, User: key.User, Executable: key.Executable, Unit: key.Unit, Container: key.Container,
+	id := inventory.Execution{PID: len(p.programs) + 2, Start: 1} // none is the first process: its namespaces were not recorded
+	p.owners[key] = id
+	p.programs = append(p.programs, inventory.Process{
+		ID: id, UID: -1, User: key.User, Executable: key.Executable, Unit: key.Unit, Container: key.Container,
+	})
+	for _, store := range stores {
+		held := holderKey{store, key.programKey}
+		p.holders[held] = append(p.holders[held], id)
 	}
-	p.owners[key] = process
-	p.programs = append(p.programs, process)
-	return process.ID
+	return id
+}
+
+// holder makes an execution of a program that held a store's data and was not
+// connected meanwhile.
+func (p *Past) holder(store string, program *Program) {
+	if len(p.holders[holderKey{store, program.key()}]) == 0 {
+		p.owner(program, []string{store})
+	}
 }
 
 // add adds an hour of a flow.
 func (p *Past) add(hour *Flow) {
 	f := inventory.Flow{
-		Process: p.owner(hour.Program), Direction: hour.Direction, Protocol: hour.Protocol, Local: addrPort(hour.Local), Zone: zone(hour.Zone),
+		Process: p.owner(hour.Program, hour.Stores), Direction: hour.Direction, Protocol: hour.Protocol, Local: addrPort(hour.Local), Zone: zone(hour.Zone),
 		Sent: hour.Sent, Received: hour.Received, Connections: hour.Connections, First: hour.First, Last: hour.Last,
 	}
 	if hour.Remote != nil {
@@ -98,34 +112,26 @@ func (p *Past) add(hour *Flow) {
 	key := pastKey{f.Process, f.Key(), f.Zone == inventory.Host}
 	sum := p.at[key]
 	if sum == nil {
-		sum = &pastFlow{f, make(map[string]uint64)}
-		p.at[key] = sum
-		p.flows = append(p.flows, sum)
-		p.of[f.Process] = append(p.of[f.Process], sum)
+		p.at[key] = &f
+		p.flows = append(p.flows, &f)
 		if f.Folded {
 			p.Folded++
 		}
-	} else {
-		sum.Sent += f.Sent
-		sum.Received += f.Received
-		sum.Connections += f.Connections
-		sum.First, sum.Last = earlier(sum.First, f.First), later(sum.Last, f.Last)
+		return
 	}
-	for _, store := range hour.Stores {
-		sum.held[store] += hour.Sent
-	}
+	sum.Sent += f.Sent
+	sum.Received += f.Received
+	sum.Connections += f.Connections
+	sum.First, sum.Last = earlier(sum.First, f.First), later(sum.Last, f.Last)
 }
 
 // Snapshot is what was recorded, seen under a policy: the zones of addresses are
 // its own, and what it ignores holds nothing. Zones of this machine's own addresses
 // and of what has none stay as recorded.
 func (p *Past) Snapshot(policy *configs.Policy, at time.Time) *inventory.Snapshot {
-	facts := &inventory.Facts{}
-	for _, process := range p.programs {
-		facts.Processes = append(facts.Processes, *process)
-	}
+	facts := &inventory.Facts{Processes: slices.Clone(p.programs)}
 	for _, flow := range p.flows {
-		f := flow.Flow
+		f := *flow
 		if f.Zone != inventory.Host && !f.Folded {
 			f.Zone = zoneUnder(policy, &f, at)
 		}
@@ -138,27 +144,25 @@ func (p *Past) Snapshot(policy *configs.Policy, at time.Time) *inventory.Snapsho
 		facts.Stores = append(facts.Stores, inventory.DataStore{ID: policy.Stores[i].ID, Class: policy.Stores[i].Class})
 	}
 	for _, h := range p.holdings {
-		if held, counts := p.holding(h, policy); counts {
-			facts.Holdings = append(facts.Holdings, held)
-		}
+		facts.Holdings = append(facts.Holdings, p.held(h, policy)...)
 	}
 	return inventory.Merge(at, facts)
 }
 
-// holding is one under a policy. Bytes that were sent while it did not last are
-// those before it.
-func (p *Past) holding(h *Holding, policy *configs.Policy) (inventory.Holding, bool) {
-	id := p.owner(h.Program)
-	if id == (inventory.Execution{}) || policy.Custody.Ignores(plain(h.Program.Executable), h.How, h.Store) {
-		return inventory.Holding{}, false
+// held gives a holding under a policy, one for each execution of its program.
+func (p *Past) held(h *Holding, policy *configs.Policy) []inventory.Holding {
+	if h.Program == nil || policy.Custody.Ignores(plain(h.Program.Executable), h.How, h.Store) {
+		return nil
 	}
-	held := inventory.Holding{
-		Store: h.Store, Process: id, How: h.How, Since: h.Since, From: p.owner(h.From), Evidence: plain(h.Evidence), Before: make(map[inventory.FlowKey]uint64),
+	var from inventory.Execution
+	if sources := p.holders[holderKey{h.Store, h.From.key()}]; len(sources) > 0 {
+		from = sources[0]
 	}
-	for _, f := range p.of[id] {
-		held.Before[f.Key()] = f.Sent - f.held[h.Store]
+	var held []inventory.Holding
+	for _, id := range p.holders[holderKey{h.Store, h.Program.key()}] {
+		held = append(held, inventory.Holding{Store: h.Store, Process: id, How: h.How, Since: h.Since, From: from, Evidence: plain(h.Evidence)})
 	}
-	return held, true
+	return held
 }
 
 func zoneUnder(policy *configs.Policy, f *inventory.Flow, at time.Time) inventory.Zone {
