@@ -4,7 +4,7 @@
 # it only says what is missing.
 set -eu
 
-packages='clang iproute2 libbpf-dev lintian linux-libc-dev llvm mmdebstrap nftables prometheus prometheus-alertmanager qemu-system-arm qemu-system-x86 shellcheck systemd systemd-container xz-utils'
+packages='bindfs clang curl fuse3 gcc gzip iproute2 libbpf-dev libc6-dev liburing-dev lintian linux-libc-dev llvm mmdebstrap netcat-openbsd nftables openssh-client openssh-server openssl perl postgresql prometheus prometheus-alertmanager python3 qemu-system-arm qemu-system-x86 rsync shellcheck socat sshfs systemd systemd-container tar util-linux wget xz-utils'
 
 missing=''
 for package in $packages; do

@@ -22,6 +22,8 @@ func TestMain(m *testing.M) {
 		main()
 	case "traffic":
 		os.Exit(runTraffic())
+	case "sink":
+		os.Exit(runSink())
 	}
 	testscript.Main(m, map[string]func(){"cityward": main})
 }

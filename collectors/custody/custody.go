@@ -68,6 +68,7 @@ type Collector struct {
 	exempt  map[inventory.Execution]bool   // relays that the kernel was told of
 	marked  map[inventory.Execution]uint64 // holders likewise
 	losses  kernel.Recent
+	ended   []kernel.Program // in the last reading
 	rounds  uint64
 	opens   map[string]uint64 // by store
 	times   map[opened]uint64 // of those, by program, in the last reading of the kernel

@@ -110,9 +110,13 @@ func (r *round) socketLinks(all links) {
 	}
 }
 
+// tick is how much later than a flow's last moment something may have been sent:
+// the kernel reads the clock once a tick.
+const tick = 10 * time.Millisecond
+
 // exchange links two ends of connections by what went each way.
 func (r *round) exchange(all links, client, server *inventory.Flow) {
-	way := link{how: inventory.HowPipeline, evidence: client.Protocol + " to " + client.Remote.String(), first: client.First, last: client.Last}
+	way := link{how: inventory.HowPipeline, evidence: client.Protocol + " to " + client.Remote.String(), first: client.First, last: client.Last.Add(tick)}
 	if client.Sent > 0 || server.Received > 0 {
 		way.to = server.Process
 		all.add(client.Process, way)

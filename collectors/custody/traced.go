@@ -37,7 +37,30 @@ func (r *round) trace() (*kernel.Reading, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read holders: %w", err)
 	}
-	return reading, nil
+	return r.withEnded(reading), nil
+}
+
+// withEnded adds the programs that had ended in the reading before: what one of them
+// held may not have been in it yet, since holds are read first.
+func (r *round) withEnded(reading *kernel.Reading) *kernel.Reading {
+	now := make(map[kernel.Execution]bool, len(reading.Programs))
+	var ended []kernel.Program
+	for i := range reading.Programs {
+		p := &reading.Programs[i]
+		now[p.ID] = true
+		if !p.Ended.IsZero() {
+			ended = append(ended, *p)
+		}
+	}
+	both := *reading
+	both.Programs = slices.Clone(reading.Programs)
+	for i := range r.ended {
+		if !now[r.ended[i].ID] {
+			both.Programs = append(both.Programs, r.ended[i])
+		}
+	}
+	r.ended = ended
+	return &both
 }
 
 // declare names the stores' directories and sockets to the kernel.
@@ -153,7 +176,19 @@ func (r *round) root(how string, from inventory.Execution) bool {
 		return true
 	}
 	_, refused := r.refused[from]
+	if how == inventory.HowDerived && !refused && !r.holds(from) {
+		return true // who moved a file did not read it
+	}
 	return !refused && r.past[from] == nil && r.alive[from] == nil
+}
+
+func (r *round) holds(id inventory.Execution) bool {
+	for h := range r.held {
+		if h.process == id {
+			return true
+		}
+	}
+	return false
 }
 
 func evidence(h *kernel.Hold) string {
@@ -245,10 +280,18 @@ func (r *round) channelLinks(programs []kernel.Program, all links) {
 				to.id = c.Peer
 			}
 			for _, reader := range readers[to] {
+				if hands(reader, readers[to]) {
+					continue
+				}
 				all.add(inventory.Execution(p.ID), channelLink(p, reader, c.Kind))
 			}
 		}
 	}
+}
+
+// hands reports whether a program only made a pipe for one that it started.
+func hands(maker *kernel.Program, readers []*kernel.Program) bool {
+	return slices.ContainsFunc(readers, func(other *kernel.Program) bool { return other.Parent == maker.ID })
 }
 
 func channelLink(from, to *kernel.Program, kind uint8) link {

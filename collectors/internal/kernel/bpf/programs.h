@@ -301,7 +301,7 @@ static __always_inline void end_image(__u64 who)
 {
 	struct program *p = bpf_map_lookup_elem(&programs, &who);
 
-	if (p && p->marked)
+	if (p && (p->marked || (!p->forked && holding())))
 		p->ended = bpf_ktime_get_boot_ns();
 	else
 		bpf_map_delete_elem(&programs, &who);
@@ -374,6 +374,17 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 	return 0;
 }
 
+static __noinline int note_parent(struct task_struct *task)
+{
+	struct task_struct *parent = BPF_CORE_READ(task, real_parent);
+	__u64 who = parent ? execution(parent) : 0;
+	struct program *p = bpf_map_lookup_elem(&programs, &who);
+
+	if (p)
+		note_channels(p, parent);
+	return 0;
+}
+
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(on_exit, struct task_struct *task)
 {
@@ -387,6 +398,9 @@ int BPF_PROG(on_exit, struct task_struct *task)
 	/* Its files are not closed yet. A subshell opened its pipes after it began. */
 	if (p && (p->forked || p->marked || stores_of(who)))
 		note_channels(p, task);
+	/* Nor has whoever reads what it printed, by a pipe that was made for that. */
+	if (p && holding())
+		note_parent(task);
 	end(who);
 	return 0;
 }
