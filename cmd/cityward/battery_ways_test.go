@@ -117,11 +117,11 @@ func channels() []*scenario {
 			script: `socat -u "FILE:$P" "UDP6-SENDTO:[$OUT6]:$PORT"`,
 		},
 		{
-			name: "a FUSE mount of the store", store: "registry", carrier: "curl", how: pipeline,
+			name: "a FUSE mount of the store", store: "registry", carrier: "curl", how: pipeline, gap: "(FUSE)",
 			script: `mkdir "$W/m"; bindfs "$R" "$W/m"; curl -sST "$W/m/citizens.csv" "$U"; fusermount3 -u "$W/m"`,
 		},
 		{
-			name: "cp to a network mount", store: "registry", carrier: "ssh", how: pipeline, loose: true, forward: farSSH,
+			name: "cp to a network mount", store: "registry", carrier: "ssh", how: pipeline, loose: true, forward: farSSH, gap: "(FUSE)",
 			script: `mkdir "$W/m"; sshfs -F "$SSHC" -p "$PORT" "$OUT:$FAR" "$W/m"; cp "$D" "$W/m/$PORT"; fusermount3 -u "$W/m"`,
 		},
 		{

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"cityward/collectors/internal/kernel"
 	"cityward/collectors/inventory"
@@ -133,6 +134,27 @@ func (r *round) unseen(p *place) string {
 		return "it is on " + p.kind + ", where this kernel does not tell who reads"
 	}
 	return ""
+}
+
+// beyondFiles states the mounts by which data goes on to where no hook is: to another
+// machine, by the kernel, or to the program that serves the mount. What another
+// machine of the city's keeps is in the city.
+func (r *round) beyondFiles() {
+	const reason = "a mount that another machine or a program serves (FUSE): what holders write there is not followed on, nor is what comes from there followed back"
+	lost := 0
+	for i := range r.seen.Mounts {
+		m := &r.seen.Mounts[i]
+		near := m.PeerAddr.IsValid() && m.PeerZone != inventory.Outside && m.PeerZone != inventory.Approved
+		if served := strings.HasPrefix(m.Type, "fuse"); near || !served && !m.Network {
+			continue
+		}
+		if lost++; lost <= maxMounts {
+			r.gap("", m.Target, reason, 0)
+		}
+	}
+	if lost > maxMounts {
+		r.gap("", "other mounts", reason, lost-maxMounts)
+	}
 }
 
 // storesOf gives the names of the kernel's bits.
@@ -280,7 +302,7 @@ func (r *round) channelLinks(programs []kernel.Program, all links) {
 				to.id = c.Peer
 			}
 			for _, reader := range readers[to] {
-				if hands(reader, readers[to]) {
+				if r.hands(reader, p, readers[to]) {
 					continue
 				}
 				all.add(inventory.Execution(p.ID), channelLink(p, reader, c.Kind))
@@ -289,8 +311,18 @@ func (r *round) channelLinks(programs []kernel.Program, all links) {
 	}
 }
 
-// hands reports whether a program only made a pipe for one that it started.
-func hands(maker *kernel.Program, readers []*kernel.Program) bool {
+// settled is how long after the beginning of a pipeline all of it has begun.
+const settled = 50 * time.Millisecond
+
+// maxMounts bounds those that are told of one by one.
+const maxMounts = 10
+
+// hands reports whether a program only made a pipe for one that it starts, or may be
+// about to: then it has the end open for a moment.
+func (r *round) hands(maker, writer *kernel.Program, readers []*kernel.Program) bool {
+	if writer.Parent == maker.ID && r.now.Sub(writer.Began) < settled {
+		return true
+	}
 	return slices.ContainsFunc(readers, func(other *kernel.Program) bool { return other.Parent == maker.ID })
 }
 
@@ -359,6 +391,9 @@ func (r *round) tracedCapture(reading *kernel.Reading) inventory.Capture {
 	}
 	for _, reason := range missed {
 		r.gap("", inventory.CaptureOpens, reason, 0)
+	}
+	if len(r.cfg.Stores) > 0 {
+		r.beyondFiles()
 	}
 	var opens uint64
 	for _, n := range r.opens {

@@ -77,14 +77,15 @@ func (k *Kernel) OpensMechanism() string {
 // holders pass on, for people; nil if nothing. That is beside what no mechanism
 // sees: files that are read by another machine or by a file handle without a name;
 // those more than 32 directories below the one that is named, or by a fifth name;
-// writing to tmpfs by a mapping that the writer made before it held anything.
+// writing to tmpfs by a mapping that the writer made before it held anything; what
+// goes to and from the program that serves a mount (FUSE).
 func (k *Kernel) OpensMisses() []string {
 	misses := slices.Clone(k.unpassed)
 	switch k.OpensMechanism() {
 	case OpensByFunctions:
 		return misses
 	case OpensByTracepoints:
-		misses = append(misses, "the kernel lets nobody hook its functions, and its tracepoints do not tell of files in memory (tmpfs), of mapped pages that are there already, and of writing where another has just written on file systems other than ext4")
+		misses = append(misses, "the kernel lets nobody hook its functions, and its tracepoints do not tell of files in memory (tmpfs), of mounts that programs serve (FUSE), of mapped pages that are there already, and of writing where another has just written on file systems other than ext4")
 		if k.programs[flowsProgOnRawIo] == nil {
 			misses = append(misses, "reading past the page cache (O_DIRECT) goes unseen")
 		}
@@ -118,6 +119,11 @@ func (k *Kernel) SetStores(dirs []StoreDir) error {
 		return err
 	}
 	k.stores = nil // until all are set
+	if len(wanted) > 0 {
+		if err := k.maps[flowsMapSettings].Put(settingHolding, uint32(1)); err != nil {
+			return fmt.Errorf("set stores: %w", err)
+		}
+	}
 	if err := errors.Join(k.setRoots(wanted), k.setDevices(wanted)); err != nil {
 		return fmt.Errorf("set stores: %w", err)
 	}

@@ -70,7 +70,7 @@ static __always_inline __u32 held_now(void)
 	return held && asked ? *(volatile __u32 *)held + *(volatile __u32 *)asked : 0;
 }
 
-/* Whether anybody has ever held anything. */
+/* Whether anybody may hold something: there are stores, or somebody has. */
 static __always_inline int holding(void)
 {
 	__u32 *any = setting(HOLDING);

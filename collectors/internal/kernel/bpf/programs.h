@@ -307,6 +307,18 @@ static __always_inline void end_image(__u64 who)
 		bpf_map_delete_elem(&programs, &who);
 }
 
+/* Whoever reads what a program prints has made the pipe, or the terminal, before that. */
+static __noinline int note_parent(struct task_struct *task)
+{
+	struct task_struct *parent = BPF_CORE_READ(task, real_parent);
+	__u64 who = parent ? execution(parent) : 0;
+	struct program *p = bpf_map_lookup_elem(&programs, &who);
+
+	if (p)
+		note_channels(p, parent);
+	return 0;
+}
+
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(on_exec, struct task_struct *task, int old, struct linux_binprm *binary)
 {
@@ -337,6 +349,8 @@ int BPF_PROG(on_exec, struct task_struct *task, int old, struct linux_binprm *bi
 		bpf_probe_read_user(p->arguments, ARGUMENTS, (void *)arguments);
 	if (bpf_map_update_elem(&programs, &who, p, BPF_ANY) < 0)
 		count(LOST_PROGRAMS, 1);
+	if (holding())
+		note_parent(task);
 	return 0;
 }
 
@@ -374,17 +388,6 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 	return 0;
 }
 
-static __noinline int note_parent(struct task_struct *task)
-{
-	struct task_struct *parent = BPF_CORE_READ(task, real_parent);
-	__u64 who = parent ? execution(parent) : 0;
-	struct program *p = bpf_map_lookup_elem(&programs, &who);
-
-	if (p)
-		note_channels(p, parent);
-	return 0;
-}
-
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(on_exit, struct task_struct *task)
 {
@@ -398,9 +401,6 @@ int BPF_PROG(on_exit, struct task_struct *task)
 	/* Its files are not closed yet. A subshell opened its pipes after it began. */
 	if (p && (p->forked || p->marked || stores_of(who)))
 		note_channels(p, task);
-	/* Nor has whoever reads what it printed, by a pipe that was made for that. */
-	if (p && holding())
-		note_parent(task);
 	end(who);
 	return 0;
 }
