@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"cityward/collectors/internal/host"
+	"cityward/collectors/internal/spdx"
 	"cityward/collectors/inventory"
 )
 
@@ -126,7 +127,7 @@ func parseStanzas(in *bufio.Reader) (inventory.Licence, error) {
 		return inventory.Licence{}, nil
 	}
 	l := inventory.Licence{Declared: host.Text(main, 256), Source: sourceStanza}
-	l.Expression, l.Freedom = convert(main)
+	l.Expression, l.Freedom = spdx.Debian(main)
 	return l, nil
 }
 
@@ -205,9 +206,9 @@ func mentioned(name string, later bool) string {
 	case "BSD":
 		return "BSD-3-Clause"
 	}
-	if later && gnuID(strings.ToLower(name)) != "" {
+	if later && spdx.GNU(strings.ToLower(name)) != "" {
 		name += "+"
 	}
-	id, _ := convert(name)
+	id, _ := spdx.Debian(name)
 	return id
 }

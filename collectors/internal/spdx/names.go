@@ -1,4 +1,6 @@
-package dpkg
+// Package spdx turns what makers write about the terms of their software into
+// SPDX expressions of ids that it knows, and says whether what they allow is free.
+package spdx
 
 import (
 	"strings"
@@ -7,23 +9,25 @@ import (
 )
 
 // SPDX ids that Debian's short names agree with but for the case of letters,
-// or differ from as alias says. The GNU family is not among them, see gnuID.
+// or differ from as alias says. The GNU family is not among them, see [GNU].
 const (
-	freeIDs = "0BSD AFL-2.1 Apache-1.0 Apache-1.1 Apache-2.0 Artistic-2.0 Beerware Bitstream-Vera BSD-2-Clause " +
-		"BSD-3-Clause BSD-3-Clause-Clear BSD-4-Clause BSD-4-Clause-UC BSL-1.0 bzip2-1.0.6 CC-BY-3.0 CC-BY-4.0 " +
-		"CC-BY-SA-3.0 CC-BY-SA-4.0 CC0-1.0 CDDL-1.0 CDDL-1.1 CPL-1.0 curl EPL-1.0 EPL-2.0 EUPL-1.1 EUPL-1.2 FSFAP " +
-		"FSFULLR FTL GD HPND IJG ISC Libpng LPPL-1.3c MIT MIT-0 MPL-1.1 MPL-2.0 NCSA NTP OFL-1.1 OLDAP-2.8 OpenSSL " +
-		"PostgreSQL PSF-2.0 Python-2.0 QPL-1.0 Ruby SGI-B-2.0 Sleepycat SSH-OpenSSH TCL Unlicense Vim W3C WTFPL X11 " +
-		"Zlib ZPL-2.1"
+	freeIDs = "0BSD AFL-2.0 AFL-2.1 AFL-3.0 Apache-1.0 Apache-1.1 Apache-2.0 Artistic-2.0 Beerware Bitstream-Vera " +
+		"BlueOak-1.0.0 BSD-1-Clause BSD-2-Clause BSD-2-Clause-Patent BSD-3-Clause BSD-3-Clause-Clear BSD-4-Clause " +
+		"BSD-4-Clause-UC BSL-1.0 bzip2-1.0.6 CC-BY-3.0 CC-BY-4.0 CC-BY-SA-3.0 CC-BY-SA-4.0 CC0-1.0 CDDL-1.0 CDDL-1.1 " +
+		"CECILL-2.0 CECILL-2.1 CECILL-B CECILL-C CNRI-Python CPL-1.0 curl ECL-2.0 EPL-1.0 EPL-2.0 EUPL-1.1 EUPL-1.2 " +
+		"FSFAP FSFULLR FTL GD HPND ICU IJG IPL-1.0 ISC Libpng LPL-1.02 LPPL-1.3c MIT MIT-0 MIT-CMU MPL-1.0 MPL-1.1 " +
+		"MPL-2.0 MS-PL MS-RL MulanPSL-2.0 NCSA NTP OFL-1.1 OLDAP-2.8 OpenSSL PHP-3.01 PostgreSQL PSF-2.0 Python-2.0 " +
+		"Python-2.0.1 QPL-1.0 Ruby SGI-B-2.0 Sleepycat SSH-OpenSSH TCL Unicode-3.0 Unicode-DFS-2016 Unlicense UPL-1.0 " +
+		"Vim W3C WTFPL X11 Zlib ZPL-2.0 ZPL-2.1"
 	// They forbid commerce, change, or offering the software as a service.
 	nonFreeIDs = "BUSL-1.1 CC-BY-NC-3.0 CC-BY-NC-4.0 CC-BY-NC-ND-3.0 CC-BY-NC-ND-4.0 CC-BY-NC-SA-3.0 " +
-		"CC-BY-NC-SA-4.0 CC-BY-ND-3.0 CC-BY-ND-4.0 Elastic-2.0 SSPL-1.0"
+		"CC-BY-NC-SA-4.0 CC-BY-ND-3.0 CC-BY-ND-4.0 Elastic-2.0 JSON SSPL-1.0"
 )
 
 // identify gives the SPDX id of a Debian short name, "" if it is not known.
 func identify(name string) (string, inventory.Freedom) {
 	name = strings.ToLower(name)
-	if id := gnuID(name); id != "" {
+	if id := GNU(name); id != "" {
 		if strings.HasPrefix(id, "GFDL") && !strings.Contains(id, "no-invariants") {
 			return id, inventory.FreedomUnknown // with invariant sections it is not free
 		}
@@ -33,6 +37,11 @@ func identify(name string) (string, inventory.Freedom) {
 	case "Artistic-1.0-Perl", "LicenseRef-public-domain":
 		return name, inventory.Free
 	}
+	return listed(name)
+}
+
+// listed finds an id in the lists, whatever the case of its letters.
+func listed(name string) (string, inventory.Freedom) {
 	for id := range strings.FieldsSeq(freeIDs) {
 		if strings.EqualFold(id, name) {
 			return id, inventory.Free
@@ -83,10 +92,10 @@ func alias(name string) string {
 	return name
 }
 
-// gnuID reads names of the GNU family: gpl-2+, lgpl-2.1, gfdl-niv-1.3+,
+// GNU reads names of the GNU family: gpl-2+, lgpl-2.1, gfdl-niv-1.3+,
 // agpl-3.0-only. A name without a version means any version, as the licences
 // themselves say.
-func gnuID(name string) string {
+func GNU(name string) string {
 	family, versions := gnuFamily(name)
 	if family == "" {
 		return ""

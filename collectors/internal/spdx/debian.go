@@ -1,4 +1,4 @@
-package dpkg
+package spdx
 
 import (
 	"slices"
@@ -7,10 +7,10 @@ import (
 	"cityward/collectors/inventory"
 )
 
-// convert turns the License line of a machine-readable copyright file into an
+// Debian turns the License line of a machine-readable copyright file into an
 // SPDX expression, and says whether what it allows is free. The expression is
 // empty if a name in it is not known.
-func convert(line string) (string, inventory.Freedom) {
+func Debian(line string) (string, inventory.Freedom) {
 	p := parser{words: tokens(line)}
 	if len(p.words) == 0 || len(p.words) > 128 {
 		return "", inventory.FreedomUnknown
@@ -41,6 +41,7 @@ type term struct {
 // "or", and both bind more than they do after a comma.
 type parser struct {
 	words  []string // not yet read
+	strict bool     // the grammar and the ids of SPDX, not Debian's
 	failed bool
 	bare   bool // there was a comma alone: "and", unless there is an "or"
 	or     bool
@@ -110,7 +111,7 @@ func (p *parser) single() term {
 	}
 	name := p.words[0]
 	p.words = p.words[1:]
-	id, freedom := identify(name)
+	id, freedom := p.identify(name)
 	if id == "" {
 		p.failed = true
 		return term{}
@@ -124,6 +125,9 @@ func (p *parser) single() term {
 // exception reads what follows "with", up to the word exception. It permits
 // more than its licence does, so the freedom stays.
 func (p *parser) exception(id string) string {
+	if p.strict {
+		return p.strictException(id)
+	}
 	end := slices.IndexFunc(p.words, func(word string) bool { return strings.EqualFold(word, "exception") })
 	name := p.words
 	if end >= 0 {

@@ -1,0 +1,152 @@
+package installed
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"strings"
+
+	"cityward/collectors/internal/host"
+)
+
+const (
+	dirLists  = "/var/lib/dpkg/info"
+	fileApk   = "/lib/apk/db/installed"
+	sizeList  = 64 << 20 // of one package, or of all of apk's
+	mostKnown = 1 << 20
+)
+
+// Owned tells which files belong to packages of dpkg or of apk. One pass over
+// their file lists answers for many files; the answers are kept until the lists
+// change. Diversions do not matter: what is asked for are descriptions.
+type Owned struct {
+	lists, apk Stamp
+	known      map[string]bool
+	lost       Tally
+}
+
+// Among says for each path whether a package has it, and what could not be read.
+func (o *Owned) Among(ctx context.Context, h *host.Host, paths []string) (func(string) bool, Tally, error) {
+	lists, apk := StampOf(h, dirLists), StampOf(h, fileApk)
+	if lists != o.lists || apk != o.apk || len(o.known) > mostKnown {
+		*o = Owned{lists: lists, apk: apk}
+	}
+	has := func(path string) bool { return o.known[path] }
+	wanted := make(map[string]bool)
+	for _, path := range paths {
+		if _, ok := o.known[path]; !ok {
+			wanted[path] = false
+		}
+	}
+	if len(wanted) == 0 {
+		return has, o.lost, nil
+	}
+	s := search{wanted: wanted, in: bufio.NewReaderSize(nil, 64<<10)}
+	if apk != (Stamp{}) {
+		s.try(h, fileApk, s.apk)
+	}
+	if lists != (Stamp{}) {
+		if err := s.dpkg(ctx, h); err != nil {
+			return nil, Tally{}, err
+		}
+	}
+	if o.known == nil {
+		o.known = wanted
+	}
+	for path, owned := range wanted {
+		o.known[path] = owned
+	}
+	o.lost = s.lost
+	return has, o.lost, nil
+}
+
+// search is one pass.
+type search struct {
+	wanted map[string]bool
+	in     *bufio.Reader
+	dir    string // of apk
+	lost   Tally
+}
+
+func (s *search) dpkg(ctx context.Context, h *host.Host) error {
+	dir, err := h.OpenDir(dirLists)
+	if err != nil {
+		s.lost.Add(dirLists + ": " + host.Cause(err))
+		return nil
+	}
+	defer dir.Close()
+	for {
+		names, err := dir.Readdirnames(256)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		for _, name := range names {
+			if strings.HasSuffix(name, ".list") {
+				s.try(h, dirLists+"/"+name, s.mark)
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			s.lost.Add(dirLists + ": " + host.Cause(err))
+			return nil
+		}
+	}
+}
+
+// try calls line with each line of a file.
+func (s *search) try(h *host.Host, path string, line func([]byte)) {
+	f, err := h.Open(path)
+	if err != nil {
+		s.lost.Add(path + ": " + host.Cause(err))
+		return
+	}
+	defer f.Close()
+	bounded := &io.LimitedReader{R: f, N: sizeList}
+	s.in.Reset(bounded)
+	err = Lines(s.in, func(text []byte) bool {
+		line(text)
+		return true
+	})
+	if err != nil {
+		s.lost.Add(path + ": " + host.Cause(err))
+	}
+	if bounded.N == 0 {
+		s.lost.Add(path + ": " + host.ErrTooLarge.Error())
+	}
+}
+
+// mark takes a path as packages spell it, before or after /bin and /lib moved
+// below /usr.
+func (s *search) mark(path []byte) {
+	if _, ok := s.wanted[string(path)]; ok {
+		s.wanted[string(path)] = true
+		return
+	}
+	for _, dir := range []string{"/lib", "/bin/", "/sbin/"} {
+		if !bytes.HasPrefix(path, []byte(dir)) {
+			continue
+		}
+		if moved := "/usr" + string(path); !s.wanted[moved] {
+			if _, ok := s.wanted[moved]; ok {
+				s.wanted[moved] = true
+			}
+		}
+	}
+}
+
+// apk takes a line of apk's database: F:directory, then R:name of each file.
+func (s *search) apk(line []byte) {
+	if len(line) < 2 || line[1] != ':' {
+		return
+	}
+	switch line[0] {
+	case 'F':
+		s.dir = "/" + string(line[2:]) + "/"
+	case 'R':
+		s.mark([]byte(s.dir + string(line[2:])))
+	}
+}

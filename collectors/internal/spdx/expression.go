@@ -1,0 +1,201 @@
+package spdx
+
+import (
+	"strings"
+
+	"cityward/collectors/inventory"
+)
+
+// exceptionIDs are additions that permit more than their licence does.
+const exceptionIDs = "Autoconf-exception-2.0 Autoconf-exception-3.0 Bison-exception-2.2 Bootloader-exception " +
+	"Classpath-exception-2.0 Font-exception-2.0 GCC-exception-2.0 GCC-exception-3.1 Libtool-exception " +
+	"Linux-syscall-note LLVM-exception OpenJDK-assembly-exception-1.0 openvpn-openssl-exception " +
+	"Qt-GPL-exception-1.0 Swift-exception Universal-FOSS-exception-1.0 WxWindows-exception-3.1"
+
+// Expression reads an SPDX licence expression and spells its ids as the list
+// does. It is empty unless every id is known.
+func Expression(text string) (string, inventory.Freedom) {
+	if len(text) > 1024 || strings.Contains(text, ",") {
+		return "", inventory.FreedomUnknown
+	}
+	p := parser{words: tokens(text), strict: true}
+	if len(p.words) == 0 || len(p.words) > 128 {
+		return "", inventory.FreedomUnknown
+	}
+	t := p.list()
+	if p.failed || len(p.words) > 0 {
+		return "", inventory.FreedomUnknown
+	}
+	return t.text, t.freedom
+}
+
+// identify gives the SPDX id of one name.
+func (p *parser) identify(name string) (string, inventory.Freedom) {
+	if !p.strict {
+		return identify(name)
+	}
+	lower := strings.ToLower(name)
+	if family, versions := gnuFamily(lower); family != "" {
+		for _, version := range versions { // SPDX has no name of the family alone
+			if strings.HasPrefix(lower, family+"-"+version) {
+				return identify(name)
+			}
+		}
+		return "", inventory.FreedomUnknown
+	}
+	if lower == "artistic-1.0-perl" {
+		return "Artistic-1.0-Perl", inventory.Free
+	}
+	bare, later := strings.CutSuffix(name, "+")
+	id, freedom := listed(bare)
+	if id != "" && later {
+		id += "+"
+	}
+	return id, freedom
+}
+
+// strictException reads the one word after WITH.
+func (p *parser) strictException(id string) string {
+	if len(p.words) == 0 {
+		p.failed = true
+		return ""
+	}
+	name := p.words[0]
+	p.words = p.words[1:]
+	for known := range strings.FieldsSeq(exceptionIDs) {
+		if strings.EqualFold(known, name) {
+			return id + " WITH " + known
+		}
+	}
+	p.failed = true // an addition may forbid, too
+	return ""
+}
+
+// Named reads what people write in a field for a licence: an expression, else
+// one of the usual names. A name that stands for several free texts, as BSD
+// does, is free without an expression.
+func Named(text string) (string, inventory.Freedom) {
+	if expression, freedom := Expression(text); expression != "" {
+		return expression, freedom
+	}
+	if len(text) > 256 {
+		return "", inventory.FreedomUnknown
+	}
+	name := plain(text)
+	if expression, freedom := Expression(name); expression != "" {
+		return expression, freedom
+	}
+	if id := usual(name); id != "" {
+		return Expression(id)
+	}
+	switch name {
+	case "bsd", "bsd-style", "bsd style", "gnu gpl", "gpl", "gnu general public", "lgpl", "gnu lgpl", "gnu lesser general public",
+		"gnu lesser", "gnu library or lesser general public", "mozilla public", "psf", "python foundation", "public domain", "apache", "zope public",
+		"eclipse public", "artistic", "unicode":
+		if name == "artistic" { // the first version is free in Perl's wording only
+			return "", inventory.FreedomUnknown
+		}
+		return "", inventory.Free
+	}
+	return "", inventory.FreedomUnknown
+}
+
+// plain drops what does not tell one name from another: case, articles, the word
+// licence, a remark in parentheses at the end.
+func plain(text string) string {
+	text = strings.ToLower(strings.TrimSpace(text))
+	if open := strings.LastIndexByte(text, '('); open > 0 && strings.HasSuffix(text, ")") {
+		text = text[:open]
+	}
+	var words []string
+	for word := range strings.FieldsFuncSeq(text, func(r rune) bool { return strings.ContainsRune(" \t\n,;:\"'", r) }) {
+		switch word {
+		case "the", "a", "license", "licence", "licenses", "licensed", "version", "software", "under", "-":
+			continue
+		}
+		if len(word) > 1 && word[0] == 'v' && word[1] >= '0' && word[1] <= '9' {
+			word = word[1:]
+		}
+		words = append(words, word)
+	}
+	return strings.TrimSuffix(strings.Join(words, " "), ".")
+}
+
+// usual gives the SPDX expression of a usual name as plain leaves it.
+func usual(name string) string {
+	switch name {
+	case "apache 2.0", "apache 2", "apache-2", "apache2", "apache2.0", "asl 2.0", "asl 2", "apache public 2.0", "apache 2.0.txt",
+		"apache license 2.0", "http://www.apache.org/licenses/license-2.0", "apachev2", "apache-license-2.0":
+		return "Apache-2.0"
+	case "mit/expat", "expat", "mit x11", "mit-license", "expat/mit":
+		return "MIT"
+	case "bsd 3-clause", "3-clause bsd", "new bsd", "modified bsd", "revised bsd", "bsd-3", "bsd 3 clause", "bsd3", "bsd new",
+		"bsd-3-clause", "eclipse distribution 1.0", "edl 1.0", "eclipse distribution - 1.0", "3 clause bsd":
+		return "BSD-3-Clause"
+	case "bsd 2-clause", "2-clause bsd", "simplified bsd", "freebsd", "bsd-2", "bsd 2 clause", "bsd2":
+		return "BSD-2-Clause"
+	case "iscl":
+		return "ISC"
+	case "mpl 2.0", "mozilla public 2.0", "mpl2", "mpl 2", "mpl2.0":
+		return "MPL-2.0"
+	case "mpl 1.1", "mozilla public 1.1":
+		return "MPL-1.1"
+	case "eclipse public 1.0", "eclipse public - 1.0", "epl 1.0":
+		return "EPL-1.0"
+	case "eclipse public 2.0", "eclipse public - 2.0", "epl 2.0":
+		return "EPL-2.0"
+	case "cddl 1.0", "common development and distribution 1.0":
+		return "CDDL-1.0"
+	case "cddl 1.1":
+		return "CDDL-1.1"
+	case "cc0", "cc0 1.0 universal", "cc0 1.0":
+		return "CC0-1.0"
+	case "boost 1.0", "boost":
+		return "BSL-1.0"
+	case "python foundation license 2", "psf-2", "psf 2":
+		return "PSF-2.0"
+	case "zpl 2.1", "zope public 2.1":
+		return "ZPL-2.1"
+	case "european union public 1.2", "eupl 1.2":
+		return "EUPL-1.2"
+	case "universal permissive 1.0", "upl 1.0":
+		return "UPL-1.0"
+	case "business source 1.1", "bsl 1.1":
+		return "BUSL-1.1"
+	case "server side public 1", "sspl":
+		return "SSPL-1.0"
+	case "historical permission notice and disclaimer":
+		return "HPND"
+	}
+	return usualGNU(name)
+}
+
+// usualGNU is usual for the GNU family.
+func usualGNU(name string) string {
+	name = strings.TrimPrefix(name, "gnu ")
+	family := ""
+	for _, f := range [][2]string{
+		{"affero general public", "AGPL"}, {"lesser general public", "LGPL"}, {"library general public", "LGPL"},
+		{"general public", "GPL"}, {"agpl", "AGPL"}, {"lgpl", "LGPL"}, {"gpl", "GPL"},
+	} {
+		if rest, ok := strings.CutPrefix(name, f[0]); ok {
+			family, name = f[1], strings.TrimLeft(rest, " -v")
+			break
+		}
+	}
+	suffix := "-only"
+	for _, later := range []string{"or later", "or newer", "or any later", "+"} {
+		if rest, ok := strings.CutSuffix(name, later); ok {
+			name, suffix = strings.TrimRight(rest, " ("), "-or-later"
+			break
+		}
+	}
+	switch {
+	case family == "" || name == "":
+		return ""
+	case len(name) == 1:
+		name += ".0"
+	}
+	id, _ := Expression(family + "-" + name + suffix)
+	return id
+}

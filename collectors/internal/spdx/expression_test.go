@@ -1,0 +1,83 @@
+package spdx
+
+import (
+	"strings"
+	"testing"
+
+	"cityward/collectors/inventory"
+)
+
+func TestExpression(t *testing.T) {
+	const free, unknown, non = inventory.Free, inventory.FreedomUnknown, inventory.NonFree
+	for _, test := range []struct {
+		text, want string
+		freedom    inventory.Freedom
+	}{
+		{"MIT", "MIT", free},
+		{"mit or apache-2.0", "MIT OR Apache-2.0", free},
+		{"(MIT OR GPL-3.0-or-later) AND BSD-3-Clause", "(MIT OR GPL-3.0-or-later) AND BSD-3-Clause", free},
+		{"GPL-2.0+", "GPL-2.0-or-later", free},
+		{"LGPL-2.1", "LGPL-2.1-only", free},
+		{"Apache-2.0+", "Apache-2.0+", free},
+		{"GPL-2.0-only WITH Classpath-exception-2.0", "GPL-2.0-only WITH Classpath-exception-2.0", free},
+		{"Apache-2.0 WITH Commons-Clause", "", unknown},
+		{"GPL-2.0-only WITH", "", unknown},
+		{"BUSL-1.1", "BUSL-1.1", non},
+		{"Artistic-1.0-Perl OR GPL-1.0-or-later", "Artistic-1.0-Perl OR GPL-1.0-or-later", free},
+		{"Expat", "", unknown},
+		{"GPL", "", unknown},
+		{"MIT, ISC", "", unknown},
+		{"LicenseRef-Own", "", unknown},
+		{"SEE LICENSE IN LICENSE.md", "", unknown},
+		{strings.Repeat("(", 100) + "MIT" + strings.Repeat(")", 100), "", unknown},
+		{"", "", unknown},
+	} {
+		if got, freedom := Expression(test.text); got != test.want || freedom != test.freedom {
+			t.Errorf("%q: got %q, %v, want %q, %v", test.text, got, freedom, test.want, test.freedom)
+		}
+	}
+}
+
+func TestNamed(t *testing.T) {
+	for text, want := range map[string]string{
+		"Apache License, Version 2.0":              "Apache-2.0",
+		"The Apache Software License, Version 2.0": "Apache-2.0",
+		"MIT License":           "MIT",
+		"The MIT License (MIT)": "MIT",
+		"New BSD License":       "BSD-3-Clause",
+		"3-Clause BSD License":  "BSD-3-Clause",
+		"GNU General Public License v3 or later (GPLv3+)":    "GPL-3.0-or-later",
+		"GNU Lesser General Public License v2.1":             "LGPL-2.1-only",
+		"GPLv2+":                                             "GPL-2.0-or-later",
+		"Mozilla Public License 2.0 (MPL 2.0)":               "MPL-2.0",
+		"Eclipse Public License - v 2.0":                     "",
+		"Eclipse Public License v2.0":                        "EPL-2.0",
+		"GNU Affero General Public License v3":               "AGPL-3.0-only",
+		"MIT OR Apache-2.0":                                  "MIT OR Apache-2.0",
+		"Proprietary":                                        "",
+		"BSD":                                                "",
+		"Permission is hereby granted, free of charge, to …": "",
+	} {
+		if got, _ := Named(text); got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
+	if _, freedom := Named("BSD License"); freedom != inventory.Free {
+		t.Errorf("BSD is %v", freedom)
+	}
+	if _, freedom := Named("Artistic"); freedom != inventory.FreedomUnknown {
+		t.Errorf("Artistic is %v", freedom)
+	}
+}
+
+func FuzzNamed(f *testing.F) {
+	for _, text := range []string{"MIT OR (ISC AND Zlib)", "Apache License, Version 2.0", "GPLv2+", "GPL-2.0-only WITH Classpath-exception-2.0"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		expression, _ := Named(text)
+		if again, _ := Expression(expression); again != expression {
+			t.Errorf("%q gives %q, which gives %q", text, expression, again)
+		}
+	})
+}

@@ -1,0 +1,186 @@
+package python
+
+import (
+	"bufio"
+	"cmp"
+	"errors"
+	"io"
+	"strings"
+
+	"cityward/collectors/internal/host"
+	"cityward/collectors/internal/installed"
+	"cityward/collectors/internal/spdx"
+	"cityward/collectors/inventory"
+)
+
+// Bounds of the fields of a package; its description follows and is not read.
+const (
+	sizeFields = 1 << 20
+	sizeValue  = 4096 // of one field; licences are quoted whole at times
+	sizeLine   = 16 << 10
+	mostTerms  = 16 // classifiers about licences
+)
+
+var (
+	errNameless = errors.New("no name or no version")
+	errTooLong  = errors.New("fields do not end")
+)
+
+// metadata is what is wanted of the core metadata of a package.
+type metadata struct {
+	name, version       string
+	expression, licence string
+	classifiers         []string // those about licences
+	author, maintainer  string
+}
+
+func read(h *host.Host, path string) (metadata, error) {
+	f, err := h.Open(path)
+	if err != nil {
+		return metadata{}, err
+	}
+	defer f.Close()
+	return parseMetadata(f)
+}
+
+// parseMetadata reads the fields at the head of METADATA or PKG-INFO, which are
+// those of a letter: continued on lines that begin with white space, ended by an
+// empty one.
+func parseMetadata(r io.Reader) (metadata, error) {
+	var m metadata
+	bounded := &io.LimitedReader{R: r, N: sizeFields}
+	in := bufio.NewReaderSize(bounded, sizeLine)
+	var field string
+	var value strings.Builder
+	err := installed.Lines(in, func(line []byte) bool {
+		switch text := string(line); {
+		case text == "":
+			return false
+		case text[0] == ' ' || text[0] == '\t':
+			if value.Len() < sizeValue {
+				value.WriteString("\n" + strings.TrimLeft(text, " \t|"))
+			}
+		default:
+			m.set(field, value.String())
+			value.Reset()
+			name, rest, _ := strings.Cut(text, ":")
+			field = strings.ToLower(name)
+			value.WriteString(strings.TrimSpace(rest))
+		}
+		return true
+	})
+	if err != nil {
+		return metadata{}, err
+	}
+	m.set(field, value.String())
+	if bounded.N == 0 {
+		return metadata{}, errTooLong
+	}
+	if m.name == "" || m.version == "" {
+		return metadata{}, errNameless
+	}
+	return m, nil
+}
+
+// set takes a field; the first of a name counts.
+func (m *metadata) set(field, value string) {
+	value = strings.TrimSpace(value)
+	if value == "" || strings.EqualFold(value, "UNKNOWN") {
+		return
+	}
+	short := host.Text(value, 256)
+	switch field {
+	case "name":
+		m.name = cmp.Or(m.name, short)
+	case "version":
+		m.version = cmp.Or(m.version, short)
+	case "license-expression":
+		m.expression = cmp.Or(m.expression, strings.ToValidUTF8(value, ""))
+	case "license":
+		m.licence = cmp.Or(m.licence, value)
+	case "author", "author-email":
+		m.author = cmp.Or(m.author, short)
+	case "maintainer", "maintainer-email":
+		m.maintainer = cmp.Or(m.maintainer, short)
+	case "classifier":
+		if strings.HasPrefix(value, "License ::") && len(m.classifiers) < mostTerms {
+			m.classifiers = append(m.classifiers, short)
+		}
+	}
+}
+
+func (m *metadata) component() inventory.Component {
+	// The index takes no notice of case and of dashes for underscores.
+	folded := strings.ReplaceAll(strings.ToLower(m.name), "_", "-")
+	return inventory.Component{
+		Ecosystem: "python", Name: m.name, Version: m.version,
+		Supplier: cmp.Or(m.maintainer, m.author),
+		PURL:     installed.PURL("pypi", "", folded, m.version),
+		Licence:  m.terms(),
+	}
+}
+
+// terms concludes from the field that was made for it, else from the older one
+// in the maker's own words, else from the classifiers.
+func (m *metadata) terms() inventory.Licence {
+	if m.expression != "" {
+		l := inventory.Licence{Declared: host.Text(m.expression, 256), Source: "License-Expression"}
+		l.Expression, l.Freedom = spdx.Expression(m.expression)
+		return l
+	}
+	stated := inventory.Licence{}
+	if m.licence != "" {
+		first, _, _ := strings.Cut(m.licence, "\n")
+		stated = inventory.Licence{Declared: host.Text(strings.TrimSpace(first), 256), Source: "License"}
+		stated.Expression, stated.Freedom = spdx.Named(m.licence)
+		if stated.Expression != "" {
+			return stated
+		}
+	}
+	classified := m.classified()
+	if classified.Expression != "" || classified.Freedom != inventory.FreedomUnknown || stated.Declared == "" {
+		return classified
+	}
+	return stated
+}
+
+// classified reads the classifiers. Several do not say whether they are to be
+// heeded together or one of them, so they give no expression.
+func (m *metadata) classified() inventory.Licence {
+	if len(m.classifiers) == 0 {
+		return inventory.Licence{}
+	}
+	l := inventory.Licence{Declared: host.Text(strings.Join(m.classifiers, ", "), 256), Source: "Classifier"}
+	for i, classifier := range m.classifiers {
+		expression, freedom := classify(classifier)
+		switch {
+		case i == 0:
+			l.Expression, l.Freedom = expression, freedom
+		case classifier == m.classifiers[0]:
+		default:
+			l.Expression = ""
+			if freedom != l.Freedom {
+				l.Freedom = inventory.FreedomUnknown
+			}
+		}
+	}
+	return l
+}
+
+// classify reads one classifier. The branch of those that the Open Source
+// Initiative approved has free licences alone.
+func classify(classifier string) (string, inventory.Freedom) {
+	words := strings.Split(classifier, "::")
+	last := strings.TrimSpace(words[len(words)-1])
+	switch last {
+	case "Other/Proprietary License", "Free for non-commercial use", "Freeware", "Free For Home Use", "Free for non-commercial use only":
+		return "", inventory.NonFree
+	case "OSI Approved":
+		return "", inventory.Free
+	}
+	expression, freedom := spdx.Named(last)
+	if expression == "" && len(words) > 2 && strings.TrimSpace(words[1]) == "OSI Approved" && !strings.Contains(last, "Artistic") {
+		freedom = inventory.Free
+	}
+	return expression, freedom
+}
