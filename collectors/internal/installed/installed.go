@@ -178,13 +178,16 @@ func Native(h *host.Host, p *inventory.Process) bool {
 	return err == nil && p.File == inventory.FileID{Device: st.Dev, Inode: st.Ino}
 }
 
-// Directory gives the working directory of a process, "" if it cannot be read.
-func Directory(proc *host.Proc, pid int) string {
+// Directory gives the working directory of a process.
+func Directory(proc *host.Proc, pid int) (string, error) {
 	cwd, err := proc.Readlink(pid, "cwd")
-	if err != nil || len(cwd) == 0 || cwd[0] != '/' {
-		return ""
+	if err != nil {
+		return "", err
 	}
-	return string(cwd)
+	if len(cwd) == 0 || cwd[0] != '/' {
+		return "", fs.ErrNotExist
+	}
+	return string(cwd), nil
 }
 
 // Distinct leaves out directories that are not there, and those that were named
