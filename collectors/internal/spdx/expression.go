@@ -175,8 +175,13 @@ func usualGNU(name string) string {
 	name = strings.TrimPrefix(name, "gnu ")
 	family := ""
 	for _, f := range [][2]string{
-		{"affero general public", "AGPL"}, {"lesser general public", "LGPL"}, {"library general public", "LGPL"},
-		{"general public", "GPL"}, {"agpl", "AGPL"}, {"lgpl", "LGPL"}, {"gpl", "GPL"},
+		{"affero general public", "AGPL"},
+		{"lesser general public", "LGPL"},
+		{"library general public", "LGPL"},
+		{"general public", "GPL"},
+		{"agpl", "AGPL"},
+		{"lgpl", "LGPL"},
+		{"gpl", "GPL"},
 	} {
 		if rest, ok := strings.CutPrefix(name, f[0]); ok {
 			family, name = f[1], strings.TrimLeft(rest, " -v")

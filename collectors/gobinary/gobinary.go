@@ -1,0 +1,120 @@
+// Package gobinary reads which Go modules are linked into programs, from what
+// the compiler writes into each: the main module, the modules that it was built
+// from, and the release of Go.
+//
+// It looks at the programs that run from this machine's files, and at those in
+// /usr/local/bin, /usr/local/sbin, /opt/NAME/bin and /srv/NAME/bin. It does not
+// see programs that were packed, whose build information was removed, or whose
+// file was deleted while they run, nor those inside of containers. Distributions
+// often build without modules: then there is nothing to see but Go itself.
+//
+// Nothing there says under which terms a module is; they are not known. Of a
+// program that a system package owns the main module is left out, since it is
+// that component already; the modules that it was built from are not. That a
+// program names its modules does not say who put it here: it gets no owner.
+package gobinary
+
+import (
+	"context"
+	"path"
+	"slices"
+
+	"cityward/collectors/internal/host"
+	"cityward/collectors/internal/installed"
+	"cityward/collectors/inventory"
+)
+
+const (
+	name      = "gobinary"
+	mostFiles = 16 << 10
+)
+
+// Collector reads modules of Go programs. It keeps what it read between rounds
+// and is not safe for concurrent use.
+type Collector struct {
+	host  *host.Host
+	tree  installed.Tree
+	files installed.Files[build]
+	owned installed.Owned
+}
+
+// New returns a collector of the Go programs below h's root.
+func New(h *host.Host) *Collector { return &Collector{host: h, tree: installed.Tree{Host: h}} }
+
+// Collect returns the modules of all Go programs that were found.
+func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (inventory.Facts, error) {
+	if err := ctx.Err(); err != nil {
+		return inventory.Facts{}, err
+	}
+	c.tree.Begin()
+	c.files.Begin()
+	files, over := c.find(seen)
+	builds := make(map[string]build)
+	var programs []string // those with Go in them
+	var unread installed.Tally
+	for i, file := range files {
+		if i%16 == 0 && ctx.Err() != nil {
+			return inventory.Facts{}, ctx.Err()
+		}
+		b, err := c.files.Get(c.host, file, func() (build, error) { return read(c.host, file) })
+		switch {
+		case err != nil && !host.Gone(err):
+			unread.Add(file + ": " + host.Cause(err))
+		case err == nil && len(b.modules) > 0:
+			builds[file] = b
+			programs = append(programs, file)
+		}
+	}
+	owned, lists, err := c.owned.Among(ctx, c.host, programs)
+	if err != nil {
+		return inventory.Facts{}, err
+	}
+	components := make(map[string]inventory.Component)
+	for _, file := range programs {
+		modules := builds[file].modules
+		if builds[file].main && owned(file) {
+			modules = modules[1:]
+		}
+		for i := range modules {
+			components[modules[i].PURL] = modules[i]
+		}
+	}
+	gaps := c.tree.Lost.Gap(nil, name, "directories that may have Go programs cannot be listed whole")
+	gaps = unread.Gap(gaps, name, "the build information of programs cannot be read")
+	gaps = lists.Gap(gaps, name, "file lists of system packages cannot be read: some Go programs may be listed twice")
+	gaps = over.Gap(gaps, name, "too many programs")
+	return inventory.Facts{Components: installed.Sorted(components), Gaps: gaps}, nil
+}
+
+// find lists, sorted, the files that may be Go programs.
+func (c *Collector) find(seen *inventory.Facts) (files []string, over installed.Tally) {
+	running := make(map[string]bool)
+	for i := range seen.Processes {
+		p := &seen.Processes[i]
+		if _, known := running[p.Executable]; !known || !running[p.Executable] {
+			running[p.Executable] = installed.Native(c.host, p)
+		}
+	}
+	for file, native := range running {
+		if native {
+			files = append(files, file)
+		}
+	}
+	places := []string{"/usr/local/bin", "/usr/local/sbin"}
+	places = append(places, c.tree.Glob("/opt", "*/bin")...)
+	places = append(places, c.tree.Glob("/srv", "*/bin")...)
+	for _, place := range places {
+		for _, entry := range c.tree.List(place) {
+			files = append(files, path.Join(place, entry))
+		}
+	}
+	slices.Sort(files)
+	files = slices.Compact(files)
+	if len(files) > mostFiles {
+		for _, file := range files[mostFiles:] {
+			over.Add(file)
+		}
+		files = files[:mostFiles]
+	}
+	return files, over
+}
