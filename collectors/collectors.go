@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"cityward/collectors/access"
+	"cityward/collectors/apk"
 	"cityward/collectors/custody"
 	"cityward/collectors/dpkg"
 	"cityward/collectors/engine"
@@ -76,6 +77,7 @@ func All() []Spec {
 		{"storage", []string{inventory.KindStorage}, false, func(m *Machine) Collector { return storage.New(m.Host, m.Config) }},
 		{"access", []string{inventory.KindAccess}, false, func(m *Machine) Collector { return access.New(m.Host, m.Config) }},
 		{"dpkg", []string{inventory.KindComponents, inventory.KindLicences}, true, func(m *Machine) Collector { return dpkg.New(m.Host) }},
+		{"apk", []string{inventory.KindComponents, inventory.KindLicences}, true, func(m *Machine) Collector { return apk.New(m.Host) }},
 		{"python", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return python.New(m.Host) }},
 		{"node", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return node.New(m.Host) }},
 		{"gobinary", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return gobinary.New(m.Host) }},
