@@ -227,19 +227,22 @@ func own(wanted map[string]int, moved []byte, owner int) {
 }
 
 func (e *entry) set(letter byte, value []byte) {
-	text := host.Text(strings.TrimSpace(string(value)), 256)
+	var field *string
 	switch letter {
 	case 'P':
-		e.name = text
+		field = &e.name
 	case 'V':
-		e.version = text
+		field = &e.version
 	case 'A':
-		e.arch = text
+		field = &e.arch
 	case 'L':
-		e.licence = text
+		field = &e.licence
 	case 'o':
-		e.origin = text
+		field = &e.origin
 	case 'm':
-		e.maintainer = text
+		field = &e.maintainer
+	default:
+		return
 	}
+	*field = host.Text(strings.TrimSpace(string(value)), 256)
 }
