@@ -25,6 +25,7 @@ import (
 	"cityward/collectors/internal/host"
 	"cityward/collectors/internal/kernel"
 	"cityward/collectors/inventory"
+	"cityward/collectors/java"
 	"cityward/collectors/machine"
 	"cityward/collectors/node"
 	"cityward/collectors/process"
@@ -81,6 +82,7 @@ func All() []Spec {
 		{"python", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return python.New(m.Host) }},
 		{"node", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return node.New(m.Host) }},
 		{"gobinary", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return gobinary.New(m.Host) }},
+		{"java", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return java.New(m.Host) }},
 		{"flow", []string{inventory.KindFlows, inventory.KindListeners}, true, func(m *Machine) Collector { return flow.New(m.Host, m.Config, m.kernel) }},
 		{"custody", []string{inventory.KindHoldings}, true, func(m *Machine) Collector { return custody.New(m.Host, m.Config, m.kernel) }},
 		{"geo", []string{inventory.KindPlaces}, true, func(m *Machine) Collector { return geo.New(m.Host, m.Config) }},

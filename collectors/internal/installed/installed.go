@@ -68,6 +68,9 @@ func (f *Files[T]) Get(h *host.Host, path string, read func() (T, error)) (T, er
 	return k.value, k.err
 }
 
+// Forget drops what was read of a file in this round.
+func (f *Files[T]) Forget(path string) { delete(f.now, path) }
+
 // Tree lists directories of one machine.
 type Tree struct {
 	Host *host.Host

@@ -81,6 +81,9 @@ func Named(text string) (string, inventory.Freedom) {
 	if len(text) > 256 {
 		return "", inventory.FreedomUnknown
 	}
+	if strings.HasPrefix(text, "http") {
+		return Expression(address(text))
+	}
 	name := plain(text)
 	if expression, freedom := Expression(name); expression != "" {
 		return expression, freedom
@@ -100,6 +103,35 @@ func Named(text string) (string, inventory.Freedom) {
 	return "", inventory.FreedomUnknown
 }
 
+// address gives the SPDX expression of the place where a text is published.
+func address(url string) string {
+	_, place, _ := strings.Cut(strings.ToLower(strings.TrimSpace(url)), "://")
+	place = strings.TrimPrefix(place, "www.")
+	for _, end := range []string{"/", ".txt", ".html", ".php", "-standalone"} {
+		place = strings.TrimSuffix(place, end)
+	}
+	for _, list := range []string{"spdx.org/licenses/", "opensource.org/licenses/", "opensource.org/license/"} {
+		if id, ok := strings.CutPrefix(place, list); ok && !strings.HasPrefix(id, "gpl") && !strings.HasPrefix(id, "lgpl") && !strings.HasPrefix(id, "agpl") {
+			return strings.TrimSuffix(id, "-license")
+		}
+	}
+	switch place {
+	case "apache.org/licenses/license-2.0":
+		return "Apache-2.0"
+	case "eclipse.org/legal/epl-v10", "eclipse.org/org/documents/epl-v10":
+		return "EPL-1.0"
+	case "eclipse.org/legal/epl-2.0", "eclipse.org/legal/epl-v20", "eclipse.org/org/documents/epl-2.0/epl-2.0":
+		return "EPL-2.0"
+	case "eclipse.org/org/documents/edl-v10":
+		return "BSD-3-Clause"
+	case "mozilla.org/mpl/2.0", "mozilla.org/en-us/mpl/2.0":
+		return "MPL-2.0"
+	case "creativecommons.org/publicdomain/zero/1.0":
+		return "CC0-1.0"
+	}
+	return "" // those of the GNU family do not say whether later versions serve
+}
+
 // plain drops what does not tell one name from another: case, articles, the word
 // licence, a remark in parentheses at the end.
 func plain(text string) string {
@@ -110,7 +142,7 @@ func plain(text string) string {
 	var words []string
 	for word := range strings.FieldsFuncSeq(text, func(r rune) bool { return strings.ContainsRune(" \t\n,;:\"'", r) }) {
 		switch word {
-		case "the", "a", "license", "licence", "licenses", "licensed", "version", "software", "under", "-":
+		case "the", "a", "license", "licence", "licenses", "licensed", "version", "software", "under", "-", "v":
 			continue
 		}
 		if len(word) > 1 && word[0] == 'v' && word[1] >= '0' && word[1] <= '9' {
@@ -125,12 +157,12 @@ func plain(text string) string {
 func usual(name string) string {
 	switch name {
 	case "apache 2.0", "apache 2", "apache-2", "apache2", "apache2.0", "asl 2.0", "asl 2", "apache public 2.0", "apache 2.0.txt",
-		"apache license 2.0", "http://www.apache.org/licenses/license-2.0", "apachev2", "apache-license-2.0":
+		"apachev2", "apache-license-2.0":
 		return "Apache-2.0"
 	case "mit/expat", "expat", "mit x11", "mit-license", "expat/mit":
 		return "MIT"
 	case "bsd 3-clause", "3-clause bsd", "new bsd", "modified bsd", "revised bsd", "bsd-3", "bsd 3 clause", "bsd3", "bsd new",
-		"bsd-3-clause", "eclipse distribution 1.0", "edl 1.0", "eclipse distribution - 1.0", "3 clause bsd":
+		"bsd-3-clause", "eclipse distribution 1.0", "edl 1.0", "3 clause bsd":
 		return "BSD-3-Clause"
 	case "bsd 2-clause", "2-clause bsd", "simplified bsd", "freebsd", "bsd-2", "bsd 2 clause", "bsd2":
 		return "BSD-2-Clause"
@@ -140,9 +172,9 @@ func usual(name string) string {
 		return "MPL-2.0"
 	case "mpl 1.1", "mozilla public 1.1":
 		return "MPL-1.1"
-	case "eclipse public 1.0", "eclipse public - 1.0", "epl 1.0":
+	case "eclipse public 1.0", "epl 1.0":
 		return "EPL-1.0"
-	case "eclipse public 2.0", "eclipse public - 2.0", "epl 2.0":
+	case "eclipse public 2.0", "epl 2.0":
 		return "EPL-2.0"
 	case "cddl 1.0", "common development and distribution 1.0":
 		return "CDDL-1.0"
