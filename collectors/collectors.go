@@ -30,6 +30,7 @@ import (
 	"cityward/collectors/node"
 	"cityward/collectors/process"
 	"cityward/collectors/python"
+	"cityward/collectors/rpm"
 	"cityward/collectors/storage"
 	"cityward/configs"
 )
@@ -79,6 +80,7 @@ func All() []Spec {
 		{"access", []string{inventory.KindAccess}, false, func(m *Machine) Collector { return access.New(m.Host, m.Config) }},
 		{"dpkg", []string{inventory.KindComponents, inventory.KindLicences}, true, func(m *Machine) Collector { return dpkg.New(m.Host) }},
 		{"apk", []string{inventory.KindComponents, inventory.KindLicences}, true, func(m *Machine) Collector { return apk.New(m.Host) }},
+		{"rpm", []string{inventory.KindComponents, inventory.KindLicences}, true, func(m *Machine) Collector { return rpm.New(m.Host) }},
 		{"python", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return python.New(m.Host) }},
 		{"node", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return node.New(m.Host) }},
 		{"gobinary", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return gobinary.New(m.Host) }},

@@ -199,7 +199,7 @@ func parseInstalled(in *bufio.Reader, vendor string, wanted map[string]int) (all
 		case 'R':
 			if len(wanted) > 0 && len(dir) > 0 {
 				path = append(append(path[:0], dir...), value...)
-				own(wanted, path, len(all))
+				installed.Claim(wanted, path, len(all))
 			}
 		default:
 			e.set(line[0], value)
@@ -213,17 +213,6 @@ func parseInstalled(in *bufio.Reader, vendor string, wanted map[string]int) (all
 		}
 	}
 	return all, lost, err
-}
-
-// own notes the owner of a path, which has /usr before it: as before or after
-// the top directories moved there. The first package that has it is the owner.
-func own(wanted map[string]int, moved []byte, owner int) {
-	for _, path := range [][]byte{moved[len("/usr"):], moved} {
-		if i, ok := wanted[string(path)]; ok && i < 0 {
-			wanted[string(path)] = owner
-			return
-		}
-	}
 }
 
 func (e *entry) set(letter byte, value []byte) {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"cityward/collectors/internal/host"
+	"cityward/collectors/internal/rpmdb"
 	"cityward/collectors/inventory"
 )
 
@@ -28,7 +29,9 @@ type database struct {
 func read(ctx context.Context, h *host.Host, at version, old *database) (*database, error) {
 	db := &database{version: at, licences: make(map[stamp]inventory.Licence)}
 	if _, err := h.Stat(dirAdmin); host.Gone(err) {
-		db.gaps = append(db.gaps, gap(dirAdmin, "no dpkg database; packages of other systems are not read yet", 0))
+		if !elsewhere(h) {
+			db.gaps = append(db.gaps, gap(dirAdmin, "no dpkg database, and none of another system that is known", 0))
+		}
 		return db, nil
 	}
 	records, err := db.records(ctx, h)
@@ -55,6 +58,17 @@ func read(ctx context.Context, h *host.Host, at version, old *database) (*databa
 	}
 	db.gaps = unread.gap(db.gaps, inventory.KindLicences, "copyright files cannot be read")
 	return db, nil
+}
+
+// elsewhere reports whether another package system rules here, which has a room
+// of its own.
+func elsewhere(h *host.Host) bool {
+	for _, path := range []string{"/lib/apk/db/installed", "/usr/lib/apk/db/installed"} {
+		if _, err := h.Stat(path); err == nil {
+			return true
+		}
+	}
+	return rpmdb.Find(h) != ""
 }
 
 // component joins what the database says of a package with what its copyright

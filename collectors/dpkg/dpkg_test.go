@@ -158,7 +158,7 @@ func TestForeignArchive(t *testing.T) {
 
 func TestNoDatabase(t *testing.T) {
 	facts := collect(t, New(open(t, t.TempDir())), nil)
-	want := []inventory.Gap{gap("/var/lib/dpkg", "no dpkg database; packages of other systems are not read yet", 0)}
+	want := []inventory.Gap{gap("/var/lib/dpkg", "no dpkg database, and none of another system that is known", 0)}
 	if !reflect.DeepEqual(facts.Gaps, want) || len(facts.Components) > 0 {
 		t.Errorf("got %+v", facts)
 	}

@@ -85,7 +85,7 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 		at := s.at[file]
 		own := slices.Contains(programs.own, path.Dir(file)) // need not have a name
 		switch {
-		case at.err != nil && !(own && at.manifest.incomplete):
+		case at.err != nil && (!own || !at.manifest.incomplete):
 			damaged.Add(file + ": " + host.Cause(at.err))
 		case at.err == nil:
 			component := at.manifest.component()

@@ -121,8 +121,7 @@ func list(h *host.Host, dir string) ([]string, error) {
 // element is one of [path.Match].
 func (t *Tree) Glob(base, pattern string) []string {
 	found := []string{base}
-	elements := strings.Split(strings.Trim(pattern, "/"), "/")
-	for _, element := range elements {
+	for element := range strings.SplitSeq(strings.Trim(pattern, "/"), "/") {
 		var next []string
 		for _, dir := range found {
 			if !strings.ContainsAny(element, `*?[\`) {

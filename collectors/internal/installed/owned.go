@@ -6,9 +6,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"strings"
 
 	"cityward/collectors/internal/host"
+	"cityward/collectors/internal/rpmdb"
 )
 
 const (
@@ -18,20 +20,24 @@ const (
 	mostKnown = 1 << 20
 )
 
-// Owned tells which files belong to packages of dpkg or of apk. One pass over
+// Owned tells which files belong to packages of dpkg, apk or RPM. One pass over
 // their file lists answers for many files; the answers are kept until the lists
 // change. Diversions do not matter: what is asked for are descriptions.
 type Owned struct {
-	lists, apk Stamp
-	known      map[string]bool
-	lost       Tally
+	lists, apk, rpm Stamp
+	known           map[string]bool
+	lost            Tally
 }
 
 // Among says for each path whether a package has it, and what could not be read.
 func (o *Owned) Among(ctx context.Context, h *host.Host, paths []string) (func(string) bool, Tally, error) {
-	lists, apk := StampOf(h, dirLists), StampOf(h, fileApk)
-	if lists != o.lists || apk != o.apk || len(o.known) > mostKnown {
-		*o = Owned{lists: lists, apk: apk}
+	database := rpmdb.Find(h)
+	lists, apk, rpm := StampOf(h, dirLists), StampOf(h, fileApk), Stamp{}
+	if database != "" {
+		rpm = StampOf(h, database)
+	}
+	if lists != o.lists || apk != o.apk || rpm != o.rpm || len(o.known) > mostKnown {
+		*o = Owned{lists: lists, apk: apk, rpm: rpm}
 	}
 	has := func(path string) bool { return o.known[path] }
 	wanted := make(map[string]bool)
@@ -47,17 +53,21 @@ func (o *Owned) Among(ctx context.Context, h *host.Host, paths []string) (func(s
 	if apk != (Stamp{}) {
 		s.try(h, fileApk, s.apk)
 	}
+	if rpm != (Stamp{}) {
+		s.rpm(ctx, h, database)
+	}
 	if lists != (Stamp{}) {
 		if err := s.dpkg(ctx, h); err != nil {
 			return nil, Tally{}, err
 		}
 	}
+	if ctx.Err() != nil {
+		return nil, Tally{}, ctx.Err()
+	}
 	if o.known == nil {
 		o.known = wanted
 	}
-	for path, owned := range wanted {
-		o.known[path] = owned
-	}
+	maps.Copy(o.known, wanted)
 	o.lost = s.lost
 	return has, o.lost, nil
 }
@@ -68,6 +78,21 @@ type search struct {
 	in     *bufio.Reader
 	dir    string // of apk
 	lost   Tally
+}
+
+func (s *search) rpm(ctx context.Context, h *host.Host, database string) {
+	lost, err := rpmdb.Each(ctx, h, database, func(header *rpmdb.Header) {
+		header.Files(func(moved []byte) {
+			for _, path := range [][]byte{moved[len("/usr"):], moved} {
+				if _, ok := s.wanted[string(path)]; ok {
+					s.wanted[string(path)] = true
+				}
+			}
+		})
+	})
+	if err != nil || lost > 0 {
+		s.lost.Add(database)
+	}
 }
 
 func (s *search) dpkg(ctx context.Context, h *host.Host) error {

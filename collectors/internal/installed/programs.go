@@ -44,3 +44,15 @@ func Programs(h *host.Host, seen *inventory.Facts) (programs []Program, over Tal
 	})
 	return programs, over
 }
+
+// Claim notes who owns a path, which has /usr before it: as before or after the
+// top directories moved there. wanted has -1 for those without an owner yet, and
+// the first package that has a file is its owner.
+func Claim(wanted map[string]int, moved []byte, owner int) {
+	for _, path := range [][]byte{moved[len("/usr"):], moved} {
+		if i, ok := wanted[string(path)]; ok && i < 0 {
+			wanted[string(path)] = owner
+			return
+		}
+	}
+}

@@ -41,6 +41,7 @@ type term struct {
 // "or", and both bind more than they do after a comma.
 type parser struct {
 	words  []string // not yet read
+	legacy bool     // names of several words, as Fedora had them
 	strict bool     // the grammar and the ids of SPDX, not Debian's
 	failed bool
 	bare   bool // there was a comma alone: "and", unless there is an "or"

@@ -31,6 +31,9 @@ func Expression(text string) (string, inventory.Freedom) {
 
 // identify gives the SPDX id of one name.
 func (p *parser) identify(name string) (string, inventory.Freedom) {
+	if p.legacy {
+		return legacy(name)
+	}
 	if !p.strict {
 		return identify(name)
 	}

@@ -76,6 +76,35 @@ func TestNamed(t *testing.T) {
 	}
 }
 
+func TestFedora(t *testing.T) {
+	const free, unknown, non = inventory.Free, inventory.FreedomUnknown, inventory.NonFree
+	for _, test := range []struct {
+		text, want string
+		freedom    inventory.Freedom
+	}{
+		{"GPLv2+", "GPL-2.0-or-later", free},
+		{"GPLv3+ and GPLv3+ with exceptions and LGPLv2+ and BSD", "", free},
+		{"GPL+ or Artistic", "", free},
+		{"(GPL+ or Artistic) and BSD", "", free},
+		{"ASL 2.0", "Apache-2.0", free},
+		{"ASL 2.0 and MIT", "Apache-2.0 AND MIT", free},
+		{"LGPLv2+ or MPLv1.1", "LGPL-2.0-or-later OR MPL-1.1", free},
+		{"zlib and Boost", "Zlib AND BSL-1.0", free},
+		{"GPL-2.0-or-later AND MIT", "GPL-2.0-or-later AND MIT", free},
+		{"Public Domain", "", free},
+		{"Commercial", "", non},
+		{"Artistic", "", unknown},
+		{"pubkey", "", unknown},
+		{"GPLv2 and Redistributable, no modification permitted", "", non},
+		{"and", "", unknown},
+		{"", "", unknown},
+	} {
+		if got, freedom := Fedora(test.text); got != test.want || freedom != test.freedom {
+			t.Errorf("%q: got %q, %v, want %q, %v", test.text, got, freedom, test.want, test.freedom)
+		}
+	}
+}
+
 func FuzzNamed(f *testing.F) {
 	for _, text := range []string{"MIT OR (ISC AND Zlib)", "Apache License, Version 2.0", "GPLv2+", "GPL-2.0-only WITH Classpath-exception-2.0"} {
 		f.Add(text)
@@ -84,6 +113,11 @@ func FuzzNamed(f *testing.F) {
 		expression, _ := Named(text)
 		if again, _ := Expression(expression); again != expression {
 			t.Errorf("%q gives %q, which gives %q", text, expression, again)
+		}
+		if expression, _ = Fedora(text); expression != "" {
+			if again, _ := Expression(expression); again != expression {
+				t.Errorf("in Fedora's words %q gives %q, which gives %q", text, expression, again)
+			}
 		}
 	})
 }
