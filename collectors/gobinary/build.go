@@ -104,7 +104,7 @@ func modulesOf(info *debug.BuildInfo) (build, error) {
 		b.modules = append(b.modules, component(main, info.Main.Version))
 	}
 	for _, m := range info.Deps {
-		if r := m.Replace; r != nil && r.Version != "" { // else a directory of the maker's machine
+		if r := m.Replace; r != nil && !strings.HasPrefix(r.Path, ".") && !strings.HasPrefix(r.Path, "/") { // a directory of the maker's
 			m = r
 		}
 		if strings.Trim(m.Path, "/") != "" {

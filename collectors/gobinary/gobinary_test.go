@@ -121,7 +121,7 @@ func TestModules(t *testing.T) {
 		Deps: []*debug.Module{
 			{Path: "github.com/docker/docker", Version: "v27.0.0+incompatible"},
 			{Path: "github.com/old/name", Version: "v1.0.0", Replace: &debug.Module{Path: "github.com/new/name", Version: "v1.0.1"}},
-			{Path: "example.org/own", Version: "v0.1.0", Replace: &debug.Module{Path: "../own"}},
+			{Path: "example.org/own", Version: "v0.1.0", Replace: &debug.Module{Path: "../own", Version: "(devel)"}},
 			{Path: "bad\x1b[2J\nname", Version: "v1"},
 		},
 	})

@@ -191,6 +191,8 @@ func usual(name string) string {
 		return "PSF-2.0"
 	case "zpl 2.1", "zope public 2.1":
 		return "ZPL-2.1"
+	case "gpl2 w/ cpe", "gplv2 with classpath exception", "gpl 2.0 with classpath exception":
+		return "GPL-2.0-only WITH Classpath-exception-2.0"
 	case "european union public 1.2", "eupl 1.2":
 		return "EUPL-1.2"
 	case "universal permissive 1.0", "upl 1.0":
