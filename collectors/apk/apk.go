@@ -206,6 +206,9 @@ func parseInstalled(in *bufio.Reader, vendor string, wanted map[string]int) (all
 		}
 		return true
 	})
+	if e.lines > 0 && err == nil { // an empty line ends the last one, too
+		err = io.ErrUnexpectedEOF
+	}
 	end()
 	for path, i := range wanted { // of a package that turned out to be none
 		if i >= len(all) {

@@ -117,7 +117,8 @@ func readHash(r io.ReaderAt, size int64, blob func([]byte) error, lost *int) err
 	if h.order.Uint32(head[12:]) != magic || head[24] != 0 || head[25] != 8 || h.page < 512 || h.page > 64<<10 || h.page&(h.page-1) != 0 {
 		return errFormat
 	}
-	h.count = min(size/h.page, int64(h.order.Uint32(head[32:]))+1)
+	whole := int64(h.order.Uint32(head[32:])) + 1
+	h.count = min(size/h.page, whole)
 	h.left = h.count
 	page := make([]byte, h.page)
 	for number := int64(1); number < h.count; number++ {
@@ -130,7 +131,11 @@ func readHash(r io.ReaderAt, size int64, blob func([]byte) error, lost *int) err
 		entries := int(h.order.Uint16(page[20:]))
 		for i := 1; i < entries && header+2*i+2 <= len(page); i += 2 { // keys and values in turn
 			at := int(h.order.Uint16(page[header+2*i:]))
-			if at+12 > len(page) || page[at] != 3 { // a value on other pages
+			if at < len(page) && page[at] != 3 { // not one on other pages
+				continue
+			}
+			if at+12 > len(page) {
+				*lost++
 				continue
 			}
 			data, ok := h.value(int64(h.order.Uint32(page[at+4:])), int64(h.order.Uint32(page[at+8:])))
@@ -142,6 +147,9 @@ func readHash(r io.ReaderAt, size int64, blob func([]byte) error, lost *int) err
 				return err
 			}
 		}
+	}
+	if h.count < whole { // it was cut off
+		return errFormat
 	}
 	return nil
 }

@@ -177,6 +177,20 @@ func TestHostile(t *testing.T) {
 	if _, lost, err := each(t, "Packages", loop); lost != 1 || err != nil {
 		t.Errorf("a loop of pages: lost %d, %v", lost, err)
 	}
+	kind := berkeley(binary.LittleEndian, bytes.Repeat([]byte("x"), 2000))
+	kind[3*512+25] = 5 // a page of the value is of another kind
+	if _, lost, err := each(t, "Packages", kind); lost != 1 || err != nil {
+		t.Errorf("a page of another kind: lost %d, %v", lost, err)
+	}
+	beyond := berkeley(binary.LittleEndian, header("a", "1", ""))
+	binary.LittleEndian.PutUint16(beyond[512+26+2:], 60000)
+	if _, lost, err := each(t, "Packages", beyond); lost != 1 || err != nil {
+		t.Errorf("an entry beyond its page: lost %d, %v", lost, err)
+	}
+	whole := berkeley(binary.LittleEndian, header("a", "1", ""), header("b", "1", ""))
+	if _, _, err := each(t, "Packages", whole[:len(whole)-512]); !errors.Is(err, errFormat) {
+		t.Errorf("cut off: %v", err)
+	}
 	long := ndb(header("a", "1", ""))
 	binary.LittleEndian.PutUint32(long[4096+12:], 1<<31)
 	if _, lost, err := each(t, "Packages.db", long); lost != 1 || err != nil {
