@@ -38,8 +38,6 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strconv"
-	"syscall"
 	"time"
 
 	"cityward/collectors/internal/host"
@@ -247,110 +245,6 @@ func (r *round) holdings() []inventory.Holding {
 		return cmp.Or(cmp.Compare(a.Store, b.Store), a.Process.Compare(b.Process), cmp.Compare(a.How, b.How))
 	})
 	return rows
-}
-
-// direct looks into every program but this one.
-func (r *round) direct(ctx context.Context) error {
-	r.gap("", inventory.CaptureOpens, sampled, 0)
-	proc, err := r.host.OpenProc()
-	if err != nil {
-		return err
-	}
-	defer proc.Close()
-	r.files = r.newFiles(proc)
-	if len(r.files.places) == 0 {
-		return nil
-	}
-	if r.self != 0 {
-		if deaf := canary(proc, r.self); deaf != "" {
-			r.gap("", "the agent's own file", deaf, 0)
-		}
-	}
-	for i := range r.seen.Processes {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		p := &r.seen.Processes[i]
-		if p.Kernel || p.ID.PID == r.self || !p.Ended.IsZero() {
-			continue
-		}
-		r.files.look(p)
-	}
-	r.files.report()
-	return nil
-}
-
-// canary opens a file of this process and looks for it as for those of others; it
-// says what is wrong if it is not found.
-func canary(proc *host.Proc, pid int) string {
-	own, err := os.Open("/proc/self/exe")
-	if err != nil {
-		return err.Error()
-	}
-	defer own.Close()
-	info, err := own.Stat()
-	if err != nil {
-		return err.Error()
-	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return "its number is not known"
-	}
-	fds, err := proc.Numbers(pid, "fd", nil)
-	if err != nil {
-		return err.Error()
-	}
-	if fd := int(own.Fd()); slices.Contains(fds, fd) {
-		file, err := proc.Describe(pid, "fd/"+strconv.Itoa(fd))
-		if err == nil && file.Device == st.Dev && file.Inode == st.Ino {
-			return ""
-		}
-	}
-	return "it is open and was not found, so open files of others may not be either"
-}
-
-// place is one directory of a store, by where its files lie.
-type place struct {
-	store  string
-	dir    string // to walk
-	mount  uint64 // device of the file system as mount tables and maps have it
-	files  uint64 // device as stat(2) has it; 0 unknown
-	root   string // the directory's path inside the file system
-	walked bool   // its file system answers from this machine
-	file   inventory.FileID
-	kind   string // of file system
-}
-
-// places gives the directories of declared stores, with gaps for those that
-// holders cannot be found for.
-func (r *round) places() []place {
-	var found []place
-	for i := range r.cfg.Stores {
-		store := &r.cfg.Stores[i]
-		at := slices.IndexFunc(r.seen.Stores, func(s inventory.DataStore) bool { return s.ID == store.ID && len(s.Paths) > 0 })
-		switch {
-		case len(store.Paths) == 0:
-			r.gap(store.ID, store.ID, "only services are declared: who opens its files is not known", 0)
-			continue
-		case at < 0:
-			r.gap(store.ID, store.ID, "it is not known where its directories lie", 0)
-			continue
-		}
-		for _, p := range r.seen.Stores[at].Paths {
-			if p.Resolved == "" || p.MountRoot == "" {
-				r.gap(store.ID, p.Path, "it is "+cmp.Or(p.Medium, inventory.MediumUnknown)+": who has files of it open is not known", 0)
-				continue
-			}
-			if p.Mount.Network {
-				r.gap(store.ID, p.Path, "it is on another machine, where others may hold it", 0)
-			}
-			found = append(found, place{
-				store: store.ID, dir: p.Resolved, mount: p.Mount.Device, files: p.File.Device, root: p.MountRoot,
-				walked: !p.Mount.Network && p.File != (inventory.FileID{}), file: p.File, kind: p.Mount.Type,
-			})
-		}
-	}
-	return found
 }
 
 func programOf(p *inventory.Process) string {
