@@ -74,7 +74,7 @@ func runGuest() error {
 			return err
 		}
 	}
-	err = again(program, nil, "-test.v", "-test.short", "-test.parallel=8", "-test.skip="+skips, "-test.timeout=400s")
+	err = again(program, nil, "-test.v", "-test.short", "-test.parallel=8", "-test.skip="+skips, "-test.timeout=1100s")
 	if ended := (*exec.ExitError)(nil); err != nil && !errors.As(err, &ended) {
 		return err
 	}

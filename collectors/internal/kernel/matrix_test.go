@@ -144,7 +144,7 @@ func boot(t *testing.T, arch, kernel, image string) string {
 	parameters := "quiet loglevel=1 panic=-1 console=" + terminal + " " + guestVariable + "=yes"
 	args := append(emulator[1:], "-accel", "tcg", "-m", "512", "-nographic", "-no-reboot",
 		"-kernel", kernel, "-initrd", image, "-append", parameters)
-	ctx, cancel := context.WithTimeout(t.Context(), 420*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 1200*time.Second)
 	defer cancel()
 	var console bytes.Buffer
 	cmd := exec.CommandContext(ctx, emulator[0], args...)

@@ -11,12 +11,15 @@ import (
 func TestStormOfOpens(t *testing.T) {
 	k := open(t, Options{})
 	l := labs(t, k)
-	const opens = 30_000
+	opens := 30_000
+	if testing.Short() { // emulated
+		opens = 1000
+	}
 	began := time.Now()
 	who := run(t, nil, "files many %d %s", opens, l.file)
 	took := time.Since(began)
 	h := l.holds(t, who, HowDirect)
-	t.Logf("%d opens in %v: %.0f a second, counted %d times", opens, took, opens/took.Seconds(), h.Times)
+	t.Logf("%d opens in %v: %.0f a second, counted %d times", opens, took, float64(opens)/took.Seconds(), h.Times)
 	r := read(t, k)
 	if c := &r.Counts; c.Holds+c.Derived > 0 || r.Deaf != "" {
 		t.Errorf("lost: %+v, %s", r.Counts, r.Deaf)
@@ -28,7 +31,10 @@ func TestStormOfOpens(t *testing.T) {
 func TestStormOfDescendants(t *testing.T) {
 	k := open(t, Options{Programs: 1 << 11})
 	l := labs(t, k)
-	const programs = 3000
+	programs := 3000
+	if testing.Short() {
+		programs = 50
+	}
 	before := read(t, k).Counts
 	who := run(t, nil, "files read %s storm %d nothing", l.file, programs)
 	r := read(t, k)
