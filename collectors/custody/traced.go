@@ -159,6 +159,20 @@ func (r *round) beyondFiles() {
 	}
 }
 
+// served says whether programs may serve mounts here, which come and go between two
+// rounds; "" they may not. The kernel lists a type of file system once it was used,
+// proc_filesystems(5).
+func (r *round) served() string {
+	list, err := r.host.ReadFile("/proc/filesystems", 64<<10)
+	if err != nil {
+		return "it is not known whether programs serve mounts (FUSE): " + err.Error()
+	}
+	if slices.Contains(strings.Fields(string(list)), "fuse") {
+		return "programs may serve mounts here (FUSE), and what goes to and from them by these is not followed"
+	}
+	return ""
+}
+
 // storesOf gives the names of the kernel's bits.
 func (r *round) storesOf(bits uint64) []string {
 	var ids []string
@@ -293,6 +307,9 @@ func (r *round) tracedCapture(reading *kernel.Reading) inventory.Capture {
 	}
 	if gap := r.kernel.Gap(); gap != "" {
 		missed = append(missed, gap)
+	}
+	if served := r.served(); served != "" {
+		missed = append(missed, served)
 	}
 	for _, reason := range missed {
 		r.gap("", inventory.CaptureOpens, reason, 0)

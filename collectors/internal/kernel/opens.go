@@ -85,7 +85,7 @@ func (k *Kernel) OpensMisses() []string {
 	case OpensByFunctions:
 		return misses
 	case OpensByTracepoints:
-		misses = append(misses, "the kernel lets nobody hook its functions, and its tracepoints do not tell of files in memory (tmpfs), of mounts that programs serve (FUSE), of mapped pages that are there already, and of writing where another has just written on file systems other than ext4")
+		misses = append(misses, "the kernel lets nobody hook its functions, and its tracepoints do not tell of files in memory (tmpfs), of mapped pages that are there already, and of writing where another has just written on file systems other than ext4")
 		if k.programs[flowsProgOnRawIo] == nil {
 			misses = append(misses, "reading past the page cache (O_DIRECT) goes unseen")
 		}
