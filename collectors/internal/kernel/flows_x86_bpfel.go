@@ -241,6 +241,7 @@ type flowsTaint struct {
 	_      structs.HostLayout
 	Stores uint64
 	From   uint64
+	Reader uint64
 }
 
 type flowsVolume struct {

@@ -119,6 +119,49 @@ func TestHeldPassesBySocket(t *testing.T) {
 	}
 }
 
+// What is sent may be read before the kernel tells that it was sent: so it also
+// passes to who has read from there just before.
+func TestPassesToWhoHasRead(t *testing.T) {
+	k := open(t, Options{})
+	other := start(t, here(t), "wait-idle")
+	other.awaitReady(t)
+	entrust(t, k, running(t, k, other.who[0]), 1<<6) // nothing is looked at without a holder
+	for name, kind := range map[string]int{"stream": unix.SOCK_STREAM, "packet": unix.SOCK_SEQPACKET} {
+		t.Run(name, func(t *testing.T) {
+			ends, err := unix.Socketpair(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := startWith(t, here(t), "write-lines", os.NewFile(uintptr(ends[0]), "near"))
+			r := startWith(t, here(t), "read-stay", os.NewFile(uintptr(ends[1]), "far"))
+			w.awaitReady(t)
+			w.say(t)
+			r.awaitReady(t)
+			if rows := holdRows(t, k, r.who[0]); len(rows) != 0 {
+				t.Fatalf("it holds what nobody had: %+v", rows)
+			}
+			writer, reader := running(t, k, w.who[0]), running(t, k, r.who[0])
+			entrust(t, k, writer, 1<<7)
+			w.say(t)
+			w.proceed(t)
+			w.end(t)
+			rows := holdRows(t, k, r.who[0])
+			if len(rows) != 1 || held(t, k, wordOf(reader)) != 1<<7 {
+				t.Errorf("holds %x: %+v", held(t, k, wordOf(reader)), rows)
+			}
+			for key, row := range rows {
+				if key.Stores != 1<<7 || key.How != HowPipeline || row.From != wordOf(writer) || row.Inode == 0 {
+					t.Errorf("%+v: %+v", key, row)
+				}
+			}
+			r.proceed(t)
+			r.end(t)
+		})
+	}
+	other.proceed(t)
+	other.end(t)
+}
+
 func TestNothingPassesWithoutAHolder(t *testing.T) {
 	k := open(t, Options{})
 	other := start(t, here(t), "wait-idle")

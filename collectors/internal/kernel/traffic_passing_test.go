@@ -19,11 +19,13 @@ func passingTraffic() map[string]func(arguments) error {
 		"wait-idle":   func(arguments) error { sayReady(); awaitProceed(); return nil },
 		"ask-service": func(a arguments) error { return askService(a[0], a[1]) }, // network, path: a short life
 		"write":       func(arguments) error { return writeWhenTold() },          // to descriptor 3
-		"read":        func(arguments) error { return readOnce() },               // from descriptor 3
-		"read-late":   func(arguments) error { sayReady(); return readOnce() },   // likewise
-		"go-on":       func(a arguments) error { return goOn(a[0], a[1]) },       // network, address
-		"echo-lines":  func(a arguments) error { return echoLines(a[0], a[1]) },  // network, address
-		"answer-on":   func(a arguments) error { return answerOn(a[0], a[1]) },   // network, address
+		"write-lines": func(arguments) error { return writeLines() },             // likewise, for each byte that it reads
+		"read-stay":   func(arguments) error { err := readOnce(); sayReady(); awaitProceed(); return err },
+		"read":        func(arguments) error { return readOnce() },              // from descriptor 3
+		"read-late":   func(arguments) error { sayReady(); return readOnce() },  // likewise
+		"go-on":       func(a arguments) error { return goOn(a[0], a[1]) },      // network, address
+		"echo-lines":  func(a arguments) error { return echoLines(a[0], a[1]) }, // network, address
+		"answer-on":   func(a arguments) error { return answerOn(a[0], a[1]) },  // network, address
 	}
 }
 
@@ -73,6 +75,18 @@ func writeWhenTold() error {
 	awaitProceed()
 	_, err := unix.Write(3, []byte("record"))
 	return err
+}
+
+func writeLines() error {
+	sayReady()
+	for b := make([]byte, 1); ; {
+		if n, _ := unix.Read(0, b); n == 0 {
+			return nil
+		}
+		if _, err := unix.Write(3, []byte("record")); err != nil {
+			return err
+		}
+	}
 }
 
 func readOnce() error {

@@ -29,10 +29,14 @@ struct {
 	__type(value, __u32);
 } exempt SEC(".maps");
 
-/* What a holder has sent to a Unix socket. */
+/*
+ * What a holder has sent to a Unix socket, and who reads from it: what is sent may
+ * be read before its sender's tracepoint is passed.
+ */
 struct taint {
 	__u64 stores;
 	__u64 from; /* who was the first */
+	__u64 reader; /* the last */
 };
 
 struct {
@@ -96,9 +100,19 @@ static __always_inline void requests(struct sock *peer, __u64 who)
 		obtain(&hold, 0, key.inode, BPF_CORE_READ(dentry, d_name.name));
 }
 
+/* What an execution has of a socket that a holder sent to. */
+static __always_inline void receives(struct sock *sk, struct taint *t, __u64 who)
+{
+	struct hold_key hold = {.owner = who, .how = PIPELINE};
+
+	hold.stores = READ(t->stores) & ~stores_of(who);
+	if (hold.stores && !is_exempt(who))
+		obtain(&hold, READ(t->from), inode_of(sk), 0);
+}
+
 static __always_inline void taints(struct sock *peer, __u64 who)
 {
-	__u64 stores = stores_of(who);
+	__u64 stores = stores_of(who), reader;
 	struct taint *t;
 
 	if (!stores)
@@ -115,7 +129,10 @@ static __always_inline void taints(struct sock *peer, __u64 who)
 	}
 	if (!t->from)
 		t->from = who;
-	__sync_fetch_and_or(&t->stores, stores);
+	__sync_fetch_and_or(&t->stores, stores); /* and a barrier: the reader does the reverse */
+	reader = READ(t->reader);
+	if (reader)
+		receives(peer, t, reader);
 }
 
 static __always_inline void sends_unix(struct sock *peer)
@@ -155,18 +172,22 @@ static __always_inline void sent_unix(struct sock *sk)
 
 static __always_inline void received_unix(struct sock *sk)
 {
-	struct hold_key hold = {.how = PIPELINE};
 	struct taint *t;
+	__u64 who;
 
 	if (!holding())
 		return;
-	t = bpf_sk_storage_get(&tainted, sk, 0, 0);
-	if (!t)
+	who = current_execution();
+	if (!who)
 		return;
-	hold.owner = current_execution();
-	hold.stores = READ(t->stores) & ~stores_of(hold.owner);
-	if (hold.owner && hold.stores && !is_exempt(hold.owner))
-		obtain(&hold, READ(t->from), inode_of(sk), 0);
+	t = bpf_sk_storage_get(&tainted, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!t) {
+		count(LOST_STORAGE, 1);
+		return;
+	}
+	if (READ(t->reader) != who)
+		__sync_lock_test_and_set(&t->reader, who);
+	receives(sk, t, who);
 }
 
 /* Kernels before 5.16 have no such helper, and are not looked at. */
