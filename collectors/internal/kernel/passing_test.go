@@ -147,7 +147,7 @@ func TestPassesToWhoHasRead(t *testing.T) {
 			w.end(t)
 			rows := holdRows(t, k, r.who[0])
 			if len(rows) != 1 || held(t, k, wordOf(reader)) != 1<<7 {
-				t.Errorf("holds %x: %+v", held(t, k, wordOf(reader)), rows)
+				t.Errorf("%x holds %x: %+v", wordOf(reader), held(t, k, wordOf(reader)), rows)
 			}
 			for key, row := range rows {
 				if key.Stores != 1<<7 || key.How != HowPipeline || row.From != wordOf(writer) || row.Inode == 0 {

@@ -57,33 +57,39 @@ static __always_inline void name_file(char name[64], struct inode *inode)
 	bpf_probe_read_kernel_str(name, 64, BPF_CORE_READ(dentry, d_name.name));
 }
 
+/* Notes a hold, and whether it is the first of its kind. */
+static __noinline int begin_hold(struct hold_key *key, struct hold_row *fresh)
+{
+	struct hold_row *row;
+
+	fresh->first = bpf_ktime_get_boot_ns();
+	fresh->times = 1;
+	raise(key->owner, key->stores);
+	if (!bpf_map_update_elem(&holds, key, fresh, BPF_NOEXIST))
+		return 1;
+	row = bpf_map_lookup_elem(&holds, key);
+	if (row)
+		__sync_fetch_and_add(&row->times, 1);
+	else
+		count(LOST_HOLDS, 1);
+	return 0;
+}
+
 /* Holds are told of once: a row that is there only counts. */
 static __noinline int hold(struct hold_key *key, __u64 from, struct inode *inode)
 {
-	struct hold_row *row = bpf_map_lookup_elem(&holds, key), fresh = {};
+	struct hold_row *row = bpf_map_lookup_elem(&holds, key), fresh = {.from = from};
 	struct hold_event event = {.kind = EVENT_HOLD};
 
 	if (row) {
 		__sync_fetch_and_add(&row->times, 1);
 		return 0;
 	}
-	fresh.from = from;
-	fresh.first = bpf_ktime_get_boot_ns();
-	fresh.times = 1;
 	if (inode) {
 		fresh.inode = BPF_CORE_READ(inode, i_ino);
 		name_file(fresh.name, inode);
 	}
-	raise(key->owner, key->stores);
-	if (bpf_map_update_elem(&holds, key, &fresh, BPF_NOEXIST)) {
-		row = bpf_map_lookup_elem(&holds, key);
-		if (row)
-			__sync_fetch_and_add(&row->times, 1);
-		else
-			count(LOST_HOLDS, 1);
-		return 0;
-	}
-	if (key->how == DESCENDANT) /* whose row ends with its program: many begin, and do nothing */
+	if (!begin_hold(key, &fresh) || key->how == DESCENDANT) /* whose row ends with its program: many begin, and do nothing */
 		return 0;
 	mark_holder(key->owner);
 	event.how = key->how;

@@ -5,6 +5,7 @@
  * Nothing is looked at while there is neither.
  */
 #pragma once
+#include "holders.h"
 
 struct service_key {
 	__u64 inode; /* of the file that the socket is bound to */
@@ -46,23 +47,15 @@ struct {
 	__type(value, struct taint);
 } tainted SEC(".maps");
 
-/* Notes that an execution holds what it did not before. */
+/* What passes wakes nobody up: its bytes do, when they leave. */
 static __noinline int obtain(struct hold_key *key, __u64 from, __u64 inode, const unsigned char *name)
 {
-	__u64 who = key->owner, stores = key->stores;
-	struct hold_row row = {.from = from, .first = bpf_ktime_get_boot_ns(), .times = 1, .inode = inode};
-	__u64 *held;
+	struct hold_row row = {.from = from, .inode = inode};
 
 	if (name)
 		bpf_probe_read_kernel_str(row.name, sizeof(row.name), name);
-	bpf_map_update_elem(&holds, key, &row, BPF_NOEXIST);
-	held = bpf_map_lookup_elem(&custody, &who);
-	if (held)
-		__sync_fetch_and_or(held, stores);
-	else if (bpf_map_update_elem(&custody, &who, &stores, BPF_NOEXIST) < 0 && (held = bpf_map_lookup_elem(&custody, &who)))
-		__sync_fetch_and_or(held, stores);
-	mark(who);
-	bump();
+	if (begin_hold(key, &row))
+		mark(key->owner);
 	return 0;
 }
 
