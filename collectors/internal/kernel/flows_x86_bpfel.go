@@ -242,6 +242,7 @@ type flowsTaint struct {
 	Stores uint64
 	From   uint64
 	Reader uint64
+	Inode  uint64
 }
 
 type flowsVolume struct {
@@ -303,13 +304,16 @@ const (
 	flowsProgOnDestroy             = "on_destroy"
 	flowsProgOnEgress              = "on_egress"
 	flowsProgOnExec                = "on_exec"
+	flowsProgOnExecAgain           = "on_exec_again"
 	flowsProgOnExit                = "on_exit"
+	flowsProgOnExitAgain           = "on_exit_again"
 	flowsProgOnExt4Write           = "on_ext4_write"
 	flowsProgOnExt4WriteNow        = "on_ext4_write_now"
 	flowsProgOnFileMap             = "on_file_map"
 	flowsProgOnFileOpen            = "on_file_open"
 	flowsProgOnFileUse             = "on_file_use"
 	flowsProgOnFork                = "on_fork"
+	flowsProgOnForkAgain           = "on_fork_again"
 	flowsProgOnInet6Receive        = "on_inet6_receive"
 	flowsProgOnInet6Send           = "on_inet6_send"
 	flowsProgOnInetReceive         = "on_inet_receive"
@@ -400,13 +404,16 @@ type flowsProgramSpecs struct {
 	OnDestroy             *ebpf.ProgramSpec `ebpf:"on_destroy"`
 	OnEgress              *ebpf.ProgramSpec `ebpf:"on_egress"`
 	OnExec                *ebpf.ProgramSpec `ebpf:"on_exec"`
+	OnExecAgain           *ebpf.ProgramSpec `ebpf:"on_exec_again"`
 	OnExit                *ebpf.ProgramSpec `ebpf:"on_exit"`
+	OnExitAgain           *ebpf.ProgramSpec `ebpf:"on_exit_again"`
 	OnExt4Write           *ebpf.ProgramSpec `ebpf:"on_ext4_write"`
 	OnExt4WriteNow        *ebpf.ProgramSpec `ebpf:"on_ext4_write_now"`
 	OnFileMap             *ebpf.ProgramSpec `ebpf:"on_file_map"`
 	OnFileOpen            *ebpf.ProgramSpec `ebpf:"on_file_open"`
 	OnFileUse             *ebpf.ProgramSpec `ebpf:"on_file_use"`
 	OnFork                *ebpf.ProgramSpec `ebpf:"on_fork"`
+	OnForkAgain           *ebpf.ProgramSpec `ebpf:"on_fork_again"`
 	OnInet6Receive        *ebpf.ProgramSpec `ebpf:"on_inet6_receive"`
 	OnInet6Send           *ebpf.ProgramSpec `ebpf:"on_inet6_send"`
 	OnInetReceive         *ebpf.ProgramSpec `ebpf:"on_inet_receive"`
@@ -588,13 +595,16 @@ type flowsPrograms struct {
 	OnDestroy             *ebpf.Program `ebpf:"on_destroy"`
 	OnEgress              *ebpf.Program `ebpf:"on_egress"`
 	OnExec                *ebpf.Program `ebpf:"on_exec"`
+	OnExecAgain           *ebpf.Program `ebpf:"on_exec_again"`
 	OnExit                *ebpf.Program `ebpf:"on_exit"`
+	OnExitAgain           *ebpf.Program `ebpf:"on_exit_again"`
 	OnExt4Write           *ebpf.Program `ebpf:"on_ext4_write"`
 	OnExt4WriteNow        *ebpf.Program `ebpf:"on_ext4_write_now"`
 	OnFileMap             *ebpf.Program `ebpf:"on_file_map"`
 	OnFileOpen            *ebpf.Program `ebpf:"on_file_open"`
 	OnFileUse             *ebpf.Program `ebpf:"on_file_use"`
 	OnFork                *ebpf.Program `ebpf:"on_fork"`
+	OnForkAgain           *ebpf.Program `ebpf:"on_fork_again"`
 	OnInet6Receive        *ebpf.Program `ebpf:"on_inet6_receive"`
 	OnInet6Send           *ebpf.Program `ebpf:"on_inet6_send"`
 	OnInetReceive         *ebpf.Program `ebpf:"on_inet_receive"`
@@ -642,13 +652,16 @@ func (p *flowsPrograms) Close() error {
 		p.OnDestroy,
 		p.OnEgress,
 		p.OnExec,
+		p.OnExecAgain,
 		p.OnExit,
+		p.OnExitAgain,
 		p.OnExt4Write,
 		p.OnExt4WriteNow,
 		p.OnFileMap,
 		p.OnFileOpen,
 		p.OnFileUse,
 		p.OnFork,
+		p.OnForkAgain,
 		p.OnInet6Receive,
 		p.OnInet6Send,
 		p.OnInetReceive,

@@ -185,7 +185,7 @@ func unprivileged() string {
 // the packets find one.
 func order() []string {
 	all := []string{
-		flowsProgOnFork, flowsProgOnExec, flowsProgOnExit,
+		flowsProgOnFork, flowsProgOnForkAgain, flowsProgOnExec, flowsProgOnExecAgain, flowsProgOnExit, flowsProgOnExitAgain,
 		flowsProgOnState, flowsProgOnDestroy,
 		flowsProgOnSend, flowsProgOnReceive,
 		flowsProgOnInetSend, flowsProgOnInet6Send, flowsProgOnInetReceive, flowsProgOnInet6Receive,
@@ -251,12 +251,21 @@ func groupHooks() map[string]ebpf.AttachType {
 	}
 }
 
+// twins are programs that stand in for others at the same tracepoint: what one is
+// skipped for, the other sees.
+func twins() map[string]string {
+	return map[string]string{
+		flowsProgOnForkAgain: flowsProgOnFork, flowsProgOnExecAgain: flowsProgOnExec, flowsProgOnExitAgain: flowsProgOnExit,
+	}
+}
+
 // skipped adds up the runs of tracepoints that the kernel left out because the
 // same program was interrupted on the processor, and that nothing stands in for:
 // state changes of TCP are told by sockops, too, but not those of sockets older
-// than it.
+// than it. Of twins it cannot be more than the fewer of both.
 // Those of files are for themselves.
 func (k *Kernel) skipped(older bool) (sum, files uint64, err error) {
+	misses := make(map[string]uint64)
 	for _, name := range slices.Sorted(maps.Keys(k.programs)) {
 		if _, grouped := groupHooks()[name]; grouped {
 			continue
@@ -271,10 +280,17 @@ func (k *Kernel) skipped(older bool) (sum, files uint64, err error) {
 		if err != nil {
 			return 0, 0, fmt.Errorf("read statistics of %s: %w", name, err)
 		}
+		misses[name] = stats.RecursionMisses
+	}
+	for twin, name := range twins() {
+		misses[name] = min(misses[name], misses[twin])
+		delete(misses, twin)
+	}
+	for name, n := range misses {
 		if slices.Contains(ofFiles(), name) {
-			files += stats.RecursionMisses
+			files += n
 		} else {
-			sum += stats.RecursionMisses
+			sum += n
 		}
 	}
 	return sum, files, nil

@@ -38,6 +38,7 @@ struct taint {
 	__u64 stores;
 	__u64 from; /* who was the first */
 	__u64 reader; /* the last */
+	__u64 inode; /* of the socket, which the reader may have closed by then */
 };
 
 struct {
@@ -94,13 +95,13 @@ static __always_inline void requests(struct sock *peer, __u64 who)
 }
 
 /* What an execution has of a socket that a holder sent to. */
-static __always_inline void receives(struct sock *sk, struct taint *t, __u64 who)
+static __always_inline void receives(struct taint *t, __u64 who)
 {
 	struct hold_key hold = {.owner = who, .how = PIPELINE};
 
 	hold.stores = READ(t->stores) & ~stores_of(who);
 	if (hold.stores && !is_exempt(who))
-		obtain(&hold, READ(t->from), inode_of(sk), 0);
+		obtain(&hold, READ(t->from), READ(t->inode), 0);
 }
 
 static __always_inline void taints(struct sock *peer, __u64 who)
@@ -125,7 +126,7 @@ static __always_inline void taints(struct sock *peer, __u64 who)
 	__sync_fetch_and_or(&t->stores, stores); /* and a barrier: the reader does the reverse */
 	reader = READ(t->reader);
 	if (reader)
-		receives(peer, t, reader);
+		receives(t, reader);
 }
 
 static __always_inline void sends_unix(struct sock *peer)
@@ -178,9 +179,12 @@ static __always_inline void received_unix(struct sock *sk)
 		count(LOST_STORAGE, 1);
 		return;
 	}
-	if (READ(t->reader) != who)
+	if (READ(t->reader) != who) {
+		if (!t->inode)
+			t->inode = inode_of(sk);
 		__sync_lock_test_and_set(&t->reader, who);
-	receives(sk, t, who);
+	}
+	receives(t, who);
 }
 
 /* Kernels before 5.16 have no such helper, and are not looked at. */

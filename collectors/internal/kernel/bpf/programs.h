@@ -92,7 +92,7 @@ struct scratch {
 	struct group group;
 };
 
-enum { SCRATCH_EXEC, SCRATCH_SEED, SCRATCHES };
+enum { SCRATCH_EXEC, SCRATCH_EXEC_AGAIN, SCRATCH_SEED, SCRATCHES };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -319,15 +319,21 @@ static __noinline int note_parent(struct task_struct *task)
 	return 0;
 }
 
-SEC("tp_btf/sched_process_exec")
-int BPF_PROG(on_exec, struct task_struct *task, int old, struct linux_binprm *binary)
+/*
+ * Where the kernel lets a task be interrupted within a tracepoint, it skips a program
+ * that another task is interrupted in. So each of these three exists twice: the second
+ * finds done what the first did.
+ */
+static __always_inline int note_exec(struct task_struct *task, __u32 which)
 {
-	struct scratch *s = scratch(SCRATCH_EXEC);
+	struct scratch *s = scratch(which);
 	__u64 who = execution(task);
 	struct program *p = bpf_map_lookup_elem(&programs, &who);
 	struct image *image;
 	unsigned long arguments;
 
+	if (p && !p->forked && !p->ended)
+		return 0;
 	count(EXECUTIONS, 1);
 	if (p && p->marked) /* 32 programs ago the process was this one, too */
 		count(REUSED, 1);
@@ -354,8 +360,19 @@ int BPF_PROG(on_exec, struct task_struct *task, int old, struct linux_binprm *bi
 	return 0;
 }
 
-SEC("tp_btf/sched_process_fork")
-int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(on_exec, struct task_struct *task)
+{
+	return note_exec(task, SCRATCH_EXEC);
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(on_exec_again, struct task_struct *task)
+{
+	return note_exec(task, SCRATCH_EXEC_AGAIN);
+}
+
+static __always_inline int note_fork(struct task_struct *parent, struct task_struct *child)
 {
 	__u64 from, who;
 	struct program *p;
@@ -364,6 +381,9 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 		return 0;
 	from = execution(parent);
 	who = execution(child);
+	p = bpf_map_lookup_elem(&programs, &who);
+	if (p && !p->ended)
+		return 0;
 	inherit(from, who);
 	p = bpf_map_lookup_elem(&programs, &from);
 	if (!p)
@@ -388,8 +408,19 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 	return 0;
 }
 
-SEC("tp_btf/sched_process_exit")
-int BPF_PROG(on_exit, struct task_struct *task)
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
+{
+	return note_fork(parent, child);
+}
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(on_fork_again, struct task_struct *parent, struct task_struct *child)
+{
+	return note_fork(parent, child);
+}
+
+static __always_inline int note_exit(struct task_struct *task)
 {
 	__u64 who;
 	struct program *p;
@@ -398,11 +429,25 @@ int BPF_PROG(on_exit, struct task_struct *task)
 		return 0;
 	who = execution(task);
 	p = bpf_map_lookup_elem(&programs, &who);
+	if (!p || p->ended)
+		return 0;
 	/* Its files are not closed yet. A subshell opened its pipes after it began. */
-	if (p && (p->forked || p->marked || stores_of(who)))
+	if (p->forked || p->marked || stores_of(who))
 		note_channels(p, task);
 	end(who);
 	return 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(on_exit, struct task_struct *task)
+{
+	return note_exit(task);
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(on_exit_again, struct task_struct *task)
+{
+	return note_exit(task);
 }
 
 SEC("iter/task")
