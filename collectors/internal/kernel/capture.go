@@ -120,12 +120,12 @@ func (k *Kernel) start(spec *ebpf.CollectionSpec, dir string) (err error) {
 	if err != nil {
 		return err
 	}
-	k.misses, k.unpassed = missesOf(spec)
+	k.misses, k.unpassed = missesOf(k.programs)
 	keep := k.maps[flowsMapPrograms].MaxEntries() / 4
 	if err := k.maps[flowsMapSettings].Put(settingKeep, keep); err != nil {
 		return fmt.Errorf("bound ended executions: %w", err)
 	}
-	if err := k.setTick(); err != nil {
+	if err := errors.Join(k.setTick(), k.setCopies()); err != nil {
 		return err
 	}
 	if k.ring, err = ringbuf.NewReader(k.maps[flowsMapEvents]); err != nil {

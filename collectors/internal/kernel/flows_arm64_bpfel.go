@@ -165,6 +165,13 @@ type flowsImageKey struct {
 	Generation uint32
 }
 
+type flowsMountRow struct {
+	_      structs.HostLayout
+	Stores uint64
+	From   uint64
+	Server uint64
+}
+
 type flowsPortKey struct {
 	_     structs.HostLayout
 	Netns uint32
@@ -223,6 +230,14 @@ type flowsRootKey struct {
 	Unused uint32
 }
 
+type flowsSaid struct {
+	_      structs.HostLayout
+	Stores uint64
+	From   uint64
+	Reader uint64
+	By     uint64
+}
+
 type flowsScratch struct {
 	_       structs.HostLayout
 	Program flowsProgram
@@ -273,17 +288,21 @@ const (
 	flowsMapFolded                 = "folded"
 	flowsMapFrames                 = "frames"
 	flowsMapGroups                 = "groups"
+	flowsMapHeard                  = "heard"
 	flowsMapHolders                = "holders"
 	flowsMapHolds                  = "holds"
 	flowsMapImages                 = "images"
 	flowsMapListening              = "listening"
+	flowsMapMounts                 = "mounts"
 	flowsMapNumbered               = "numbered"
 	flowsMapPrograms               = "programs"
 	flowsMapRaised                 = "raised"
 	flowsMapReader                 = "reader"
 	flowsMapRecents                = "recents"
 	flowsMapReported               = "reported"
+	flowsMapRequested              = "requested"
 	flowsMapRoots                  = "roots"
+	flowsMapSaid                   = "said"
 	flowsMapScratches              = "scratches"
 	flowsMapServices               = "services"
 	flowsMapSettings               = "settings"
@@ -300,6 +319,7 @@ const (
 	flowsProgOnChangeSet           = "on_change_set"
 	flowsProgOnConnect4            = "on_connect4"
 	flowsProgOnConnect6            = "on_connect6"
+	flowsProgOnCopy                = "on_copy"
 	flowsProgOnCreate              = "on_create"
 	flowsProgOnDestroy             = "on_destroy"
 	flowsProgOnEgress              = "on_egress"
@@ -322,6 +342,11 @@ const (
 	flowsProgOnIngress             = "on_ingress"
 	flowsProgOnLink                = "on_link"
 	flowsProgOnMaySend             = "on_may_send"
+	flowsProgOnMountAnswer         = "on_mount_answer"
+	flowsProgOnMountCall           = "on_mount_call"
+	flowsProgOnMountEnd            = "on_mount_end"
+	flowsProgOnMountPost           = "on_mount_post"
+	flowsProgOnMountRequest        = "on_mount_request"
 	flowsProgOnPacketSend          = "on_packet_send"
 	flowsProgOnRawIo               = "on_raw_io"
 	flowsProgOnReceive             = "on_receive"
@@ -330,6 +355,7 @@ const (
 	flowsProgOnSockops             = "on_sockops"
 	flowsProgOnState               = "on_state"
 	flowsProgOnTransmit            = "on_transmit"
+	flowsProgOnUnixAddress         = "on_unix_address"
 	flowsProgOnUnixDatagramReceive = "on_unix_datagram_receive"
 	flowsProgOnUnixPacketReceive   = "on_unix_packet_receive"
 	flowsProgOnUnixPacketSend      = "on_unix_packet_send"
@@ -400,6 +426,7 @@ type flowsProgramSpecs struct {
 	OnChangeSet           *ebpf.ProgramSpec `ebpf:"on_change_set"`
 	OnConnect4            *ebpf.ProgramSpec `ebpf:"on_connect4"`
 	OnConnect6            *ebpf.ProgramSpec `ebpf:"on_connect6"`
+	OnCopy                *ebpf.ProgramSpec `ebpf:"on_copy"`
 	OnCreate              *ebpf.ProgramSpec `ebpf:"on_create"`
 	OnDestroy             *ebpf.ProgramSpec `ebpf:"on_destroy"`
 	OnEgress              *ebpf.ProgramSpec `ebpf:"on_egress"`
@@ -422,6 +449,11 @@ type flowsProgramSpecs struct {
 	OnIngress             *ebpf.ProgramSpec `ebpf:"on_ingress"`
 	OnLink                *ebpf.ProgramSpec `ebpf:"on_link"`
 	OnMaySend             *ebpf.ProgramSpec `ebpf:"on_may_send"`
+	OnMountAnswer         *ebpf.ProgramSpec `ebpf:"on_mount_answer"`
+	OnMountCall           *ebpf.ProgramSpec `ebpf:"on_mount_call"`
+	OnMountEnd            *ebpf.ProgramSpec `ebpf:"on_mount_end"`
+	OnMountPost           *ebpf.ProgramSpec `ebpf:"on_mount_post"`
+	OnMountRequest        *ebpf.ProgramSpec `ebpf:"on_mount_request"`
 	OnPacketSend          *ebpf.ProgramSpec `ebpf:"on_packet_send"`
 	OnRawIo               *ebpf.ProgramSpec `ebpf:"on_raw_io"`
 	OnReceive             *ebpf.ProgramSpec `ebpf:"on_receive"`
@@ -430,6 +462,7 @@ type flowsProgramSpecs struct {
 	OnSockops             *ebpf.ProgramSpec `ebpf:"on_sockops"`
 	OnState               *ebpf.ProgramSpec `ebpf:"on_state"`
 	OnTransmit            *ebpf.ProgramSpec `ebpf:"on_transmit"`
+	OnUnixAddress         *ebpf.ProgramSpec `ebpf:"on_unix_address"`
 	OnUnixDatagramReceive *ebpf.ProgramSpec `ebpf:"on_unix_datagram_receive"`
 	OnUnixPacketReceive   *ebpf.ProgramSpec `ebpf:"on_unix_packet_receive"`
 	OnUnixPacketSend      *ebpf.ProgramSpec `ebpf:"on_unix_packet_send"`
@@ -459,17 +492,21 @@ type flowsMapSpecs struct {
 	Folded    *ebpf.MapSpec `ebpf:"folded"`
 	Frames    *ebpf.MapSpec `ebpf:"frames"`
 	Groups    *ebpf.MapSpec `ebpf:"groups"`
+	Heard     *ebpf.MapSpec `ebpf:"heard"`
 	Holders   *ebpf.MapSpec `ebpf:"holders"`
 	Holds     *ebpf.MapSpec `ebpf:"holds"`
 	Images    *ebpf.MapSpec `ebpf:"images"`
 	Listening *ebpf.MapSpec `ebpf:"listening"`
+	Mounts    *ebpf.MapSpec `ebpf:"mounts"`
 	Numbered  *ebpf.MapSpec `ebpf:"numbered"`
 	Programs  *ebpf.MapSpec `ebpf:"programs"`
 	Raised    *ebpf.MapSpec `ebpf:"raised"`
 	Reader    *ebpf.MapSpec `ebpf:"reader"`
 	Recents   *ebpf.MapSpec `ebpf:"recents"`
 	Reported  *ebpf.MapSpec `ebpf:"reported"`
+	Requested *ebpf.MapSpec `ebpf:"requested"`
 	Roots     *ebpf.MapSpec `ebpf:"roots"`
+	Said      *ebpf.MapSpec `ebpf:"said"`
 	Scratches *ebpf.MapSpec `ebpf:"scratches"`
 	Services  *ebpf.MapSpec `ebpf:"services"`
 	Settings  *ebpf.MapSpec `ebpf:"settings"`
@@ -517,17 +554,21 @@ type flowsMaps struct {
 	Folded    *ebpf.Map `ebpf:"folded"`
 	Frames    *ebpf.Map `ebpf:"frames"`
 	Groups    *ebpf.Map `ebpf:"groups"`
+	Heard     *ebpf.Map `ebpf:"heard"`
 	Holders   *ebpf.Map `ebpf:"holders"`
 	Holds     *ebpf.Map `ebpf:"holds"`
 	Images    *ebpf.Map `ebpf:"images"`
 	Listening *ebpf.Map `ebpf:"listening"`
+	Mounts    *ebpf.Map `ebpf:"mounts"`
 	Numbered  *ebpf.Map `ebpf:"numbered"`
 	Programs  *ebpf.Map `ebpf:"programs"`
 	Raised    *ebpf.Map `ebpf:"raised"`
 	Reader    *ebpf.Map `ebpf:"reader"`
 	Recents   *ebpf.Map `ebpf:"recents"`
 	Reported  *ebpf.Map `ebpf:"reported"`
+	Requested *ebpf.Map `ebpf:"requested"`
 	Roots     *ebpf.Map `ebpf:"roots"`
+	Said      *ebpf.Map `ebpf:"said"`
 	Scratches *ebpf.Map `ebpf:"scratches"`
 	Services  *ebpf.Map `ebpf:"services"`
 	Settings  *ebpf.Map `ebpf:"settings"`
@@ -548,17 +589,21 @@ func (m *flowsMaps) Close() error {
 		m.Folded,
 		m.Frames,
 		m.Groups,
+		m.Heard,
 		m.Holders,
 		m.Holds,
 		m.Images,
 		m.Listening,
+		m.Mounts,
 		m.Numbered,
 		m.Programs,
 		m.Raised,
 		m.Reader,
 		m.Recents,
 		m.Reported,
+		m.Requested,
 		m.Roots,
+		m.Said,
 		m.Scratches,
 		m.Services,
 		m.Settings,
@@ -591,6 +636,7 @@ type flowsPrograms struct {
 	OnChangeSet           *ebpf.Program `ebpf:"on_change_set"`
 	OnConnect4            *ebpf.Program `ebpf:"on_connect4"`
 	OnConnect6            *ebpf.Program `ebpf:"on_connect6"`
+	OnCopy                *ebpf.Program `ebpf:"on_copy"`
 	OnCreate              *ebpf.Program `ebpf:"on_create"`
 	OnDestroy             *ebpf.Program `ebpf:"on_destroy"`
 	OnEgress              *ebpf.Program `ebpf:"on_egress"`
@@ -613,6 +659,11 @@ type flowsPrograms struct {
 	OnIngress             *ebpf.Program `ebpf:"on_ingress"`
 	OnLink                *ebpf.Program `ebpf:"on_link"`
 	OnMaySend             *ebpf.Program `ebpf:"on_may_send"`
+	OnMountAnswer         *ebpf.Program `ebpf:"on_mount_answer"`
+	OnMountCall           *ebpf.Program `ebpf:"on_mount_call"`
+	OnMountEnd            *ebpf.Program `ebpf:"on_mount_end"`
+	OnMountPost           *ebpf.Program `ebpf:"on_mount_post"`
+	OnMountRequest        *ebpf.Program `ebpf:"on_mount_request"`
 	OnPacketSend          *ebpf.Program `ebpf:"on_packet_send"`
 	OnRawIo               *ebpf.Program `ebpf:"on_raw_io"`
 	OnReceive             *ebpf.Program `ebpf:"on_receive"`
@@ -621,6 +672,7 @@ type flowsPrograms struct {
 	OnSockops             *ebpf.Program `ebpf:"on_sockops"`
 	OnState               *ebpf.Program `ebpf:"on_state"`
 	OnTransmit            *ebpf.Program `ebpf:"on_transmit"`
+	OnUnixAddress         *ebpf.Program `ebpf:"on_unix_address"`
 	OnUnixDatagramReceive *ebpf.Program `ebpf:"on_unix_datagram_receive"`
 	OnUnixPacketReceive   *ebpf.Program `ebpf:"on_unix_packet_receive"`
 	OnUnixPacketSend      *ebpf.Program `ebpf:"on_unix_packet_send"`
@@ -648,6 +700,7 @@ func (p *flowsPrograms) Close() error {
 		p.OnChangeSet,
 		p.OnConnect4,
 		p.OnConnect6,
+		p.OnCopy,
 		p.OnCreate,
 		p.OnDestroy,
 		p.OnEgress,
@@ -670,6 +723,11 @@ func (p *flowsPrograms) Close() error {
 		p.OnIngress,
 		p.OnLink,
 		p.OnMaySend,
+		p.OnMountAnswer,
+		p.OnMountCall,
+		p.OnMountEnd,
+		p.OnMountPost,
+		p.OnMountRequest,
 		p.OnPacketSend,
 		p.OnRawIo,
 		p.OnReceive,
@@ -678,6 +736,7 @@ func (p *flowsPrograms) Close() error {
 		p.OnSockops,
 		p.OnState,
 		p.OnTransmit,
+		p.OnUnixAddress,
 		p.OnUnixDatagramReceive,
 		p.OnUnixPacketReceive,
 		p.OnUnixPacketSend,

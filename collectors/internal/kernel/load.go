@@ -61,13 +61,17 @@ func choose(cache *btf.Cache, pins string) (*ebpf.CollectionSpec, error) {
 		drop(spec, bySend().programs...)
 	}
 	var function *btf.Func
+	chooseMounts(spec, cache)
 	for _, name := range onFunctions(spec) {
-		if types.TypeByName(spec.Programs[name].AttachTo, &function) != nil {
+		if types.TypeByName(spec.Programs[name].AttachTo, &function) != nil && !slices.Contains(ofMounts(), name) {
 			drop(spec, name) // inet_sendpage went with Linux 6.5
 		}
 	}
 	if p := spec.Programs[flowsProgOnMaySend]; p != nil && !hooked(p, pins) {
 		drop(spec, onFunctions(spec)...) // some kernels refuse them that have all else
+	}
+	if spec.Programs[flowsProgOnMaySend] != nil || spec.Programs[flowsProgOnSend] == nil || !addressesUnix(types) {
+		drop(spec, byCopies()...)
 	}
 	return spec, nil
 }
@@ -248,6 +252,8 @@ func groupHooks() map[string]ebpf.AttachType {
 		flowsProgOnSockops:  ebpf.AttachCGroupSockOps,
 		flowsProgOnEgress:   ebpf.AttachCGroupInetEgress,
 		flowsProgOnIngress:  ebpf.AttachCGroupInetIngress,
+
+		flowsProgOnUnixAddress: ebpf.AttachCgroupUnixSendmsg,
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 const (
 	deviceStores  = 1
 	deviceDerived = 2
+	deviceServer  = 4
 )
 
 // byFunction are the programs that see each open and read, and moves.
@@ -36,7 +37,7 @@ func byCache() []string {
 
 // ofFiles are all that may be left out of a capture.
 func ofFiles() []string {
-	return append(append(byFunction(), flowsProgOnCacheDirty), byCache()...)
+	return slices.Concat(byFunction(), []string{flowsProgOnCacheDirty}, byCache(), ofMounts(), byCopies())
 }
 
 // chooseFiles leaves out what this kernel has no place for. It has to be asked
@@ -77,8 +78,8 @@ func (k *Kernel) OpensMechanism() string {
 // holders pass on, for people; nil if nothing. That is beside what no mechanism
 // sees: files that are read by another machine or by a file handle without a name;
 // those more than 32 directories below the one that is named, or by a fifth name;
-// writing to tmpfs by a mapping that the writer made before it held anything; what
-// goes to and from the program that serves a mount (FUSE).
+// writing to tmpfs by a mapping that the writer made before it held anything; names
+// that are asked of the program which serves a mount (FUSE), or listed by it.
 func (k *Kernel) OpensMisses() []string {
 	misses := slices.Clone(k.unpassed)
 	switch k.OpensMechanism() {
@@ -221,7 +222,7 @@ func (k *Kernel) setDevices(wanted map[flowsRootKey]uint64) error {
 	var device, flag uint32
 	rows := k.maps[flowsMapDevices].Iterate()
 	for rows.Next(&device, &flag) {
-		flags[device] = flag & deviceDerived
+		flags[device] = flag & (deviceDerived | deviceServer)
 	}
 	if err := rows.Err(); err != nil {
 		return err

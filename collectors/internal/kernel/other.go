@@ -58,6 +58,9 @@ func (*Kernel) OpensMechanism() string { return OpensByLooking }
 // OpensMisses is never called.
 func (*Kernel) OpensMisses() []string { return nil }
 
+// FollowsMounts is never called.
+func (*Kernel) FollowsMounts() bool { return false }
+
 // SetServices is never called.
 func (*Kernel) SetServices([]ServiceSocket) error { return errors.ErrUnsupported }
 

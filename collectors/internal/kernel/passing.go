@@ -5,8 +5,10 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 )
 
@@ -18,16 +20,27 @@ func unixByExit() []string {
 	}
 }
 
+// byCopies see datagrams where function hooks, which know both ends, are refused.
+func byCopies() []string { return []string{flowsProgOnUnixAddress, flowsProgOnCopy} }
+
+// addressesUnix reports whether the kernel tells of a datagram with the address of a
+// Unix socket before it is sent: then a control group may have a hook for it.
+func addressesUnix(types *btf.Spec) bool {
+	var hooks *btf.Enum
+	return types.TypeByName("bpf_attach_type", &hooks) == nil &&
+		slices.ContainsFunc(hooks.Values, func(v btf.EnumValue) bool { return v.Name == "BPF_CGROUP_UNIX_SENDMSG" })
+}
+
 // missesOf says what of flows is not seen with the programs that there are, and what
 // of what Unix sockets carry.
-func missesOf(spec *ebpf.CollectionSpec) (flows, passed []string) {
-	if spec.Programs[flowsProgOnSend] == nil && spec.Programs[flowsProgOnInetSend] == nil {
+func missesOf(programs map[string]*ebpf.Program) (flows, passed []string) {
+	if programs[flowsProgOnSend] == nil && programs[flowsProgOnInetSend] == nil {
 		flows = append(flows, byExit().misses)
 	}
 	switch {
-	case spec.Programs[flowsProgOnSend] == nil && spec.Programs[flowsProgOnUnixSend] == nil:
+	case programs[flowsProgOnSend] == nil && programs[flowsProgOnUnixSend] == nil:
 		passed = append(passed, "the kernel does not tell who sends by Unix sockets (tracepoints of Linux 6.3, or hooks on functions): who asks a store's service, or is sent data by a holder, is only seen while it is connected")
-	case spec.Programs[flowsProgOnMaySend] == nil:
+	case programs[flowsProgOnMaySend] == nil && programs[flowsProgOnCopy] == nil:
 		passed = append(passed, "the kernel does not tell where datagrams of Unix sockets go (hooks on functions): who is sent a holder's data by them is not seen, nor who asks a store's service by one that is not connected")
 	}
 	return flows, passed
@@ -107,6 +120,18 @@ func (k *Kernel) ask() error {
 	}
 	if err := k.maps[flowsMapSettings].Put(settingAsked, asked+1); err != nil {
 		return fmt.Errorf("renew custody: %w", err)
+	}
+	return nil
+}
+
+// setCopies tells the programs whether what is copied out of datagrams is looked at.
+func (k *Kernel) setCopies() error {
+	var copies uint32
+	if k.programs[flowsProgOnCopy] != nil {
+		copies = 1
+	}
+	if err := k.maps[flowsMapSettings].Put(settingCopies, copies); err != nil {
+		return fmt.Errorf("switch copies of datagrams: %w", err)
 	}
 	return nil
 }

@@ -22,6 +22,7 @@ const (
 	settingHolding
 	settingServices
 	settingTick
+	settingCopies
 )
 
 // SetZones replaces the prefixes by which addresses are told apart; the longest

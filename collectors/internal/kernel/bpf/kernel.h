@@ -122,6 +122,56 @@ struct iov_iter {
 	_Bool data_source;
 };
 
+/* ---- mounts that programs serve (FUSE) ---- */
+
+struct fuse_conn {
+	unsigned int dev;
+	struct pid_namespace *pid_ns;
+};
+
+struct fuse_mount {
+	struct fuse_conn *fc;
+};
+
+struct fuse_args {
+	__u32 opcode;
+	_Bool user_pages : 1;
+};
+
+struct fuse_in_header {
+	__u32 opcode;
+	__u32 pid;
+};
+
+struct fuse_out_header {
+	__s32 error;
+};
+
+struct fuse_req {
+	struct fuse_args *args;
+	unsigned long flags;
+	struct {
+		struct fuse_in_header h;
+	} in;
+	struct {
+		struct fuse_out_header h;
+	} out;
+	struct fuse_mount *fm;
+};
+
+/* Since Linux 7.1. */
+struct fuse_chan {
+	struct fuse_conn *conn;
+};
+
+struct fuse_req___chan {
+	struct fuse_chan *chan;
+};
+
+enum fuse_req_flag {
+	FR_BACKGROUND = 2,
+};
+
 /* ---- network ---- */
 
 struct net {
@@ -238,6 +288,17 @@ struct mnt_namespace {
 
 struct pid_namespace {
 	struct ns_common ns;
+	unsigned int level;
+};
+
+struct upid {
+	int nr;
+	struct pid_namespace *ns;
+};
+
+struct pid {
+	unsigned int level;
+	struct upid numbers[0];
 };
 
 struct user_namespace {
@@ -290,6 +351,7 @@ struct task_struct {
 	struct mm_struct *mm;
 	struct files_struct *files;
 	struct signal_struct *signal;
+	struct pid *thread_pid;
 	struct nsproxy *nsproxy;
 	struct cred *cred;
 	struct css_set *cgroups;

@@ -55,9 +55,9 @@ struct {
 	__type(value, __u64);
 } filter SEC(".maps");
 
-enum { HAS_STORES = 1, HAS_DERIVED = 2 };
+enum { HAS_STORES = 1, HAS_DERIVED = 2, HAS_SERVER = 4 };
 
-/* File systems that hold any of them: the quick way out for all others. */
+/* File systems that hold any of them, or that programs serve: the quick way out for all others. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -105,6 +105,8 @@ struct {
 	__type(key, __u32);
 	__type(value, struct recent);
 } recents SEC(".maps");
+
+#include "mounts.h"
 
 /* ---- where a file lies ---- */
 
@@ -232,6 +234,8 @@ static __noinline int look(struct inode *inode, __u32 device, __u64 who)
 		key.stores = inside;
 		hold(&key, 0, inode);
 	}
+	if (BPF_CORE_READ(inode, i_sb, s_magic) == FUSE_SUPER_MAGIC)
+		from_mount(device, who);
 	key_of(&file, inode, device);
 	row = bpf_map_lookup_elem(&derived, &file);
 	if (!row || row->from == who)
@@ -320,6 +324,8 @@ static __always_inline int writes(struct inode *inode)
 	device = inode->i_sb->s_dev;
 	if (pseudo(inode->i_sb->s_magic) || seen(WRITES, who, inode, device))
 		return 0;
+	if (inode->i_sb->s_magic == FUSE_SUPER_MAGIC)
+		into_mount(device, who);
 	held &= ~stores_with(inode, device);
 	return held ? derive(inode, device, who, held) : 0;
 }

@@ -129,6 +129,8 @@ static __always_inline void taints(struct sock *peer, __u64 who)
 		receives(t, reader);
 }
 
+#include "datagrams.h"
+
 static __always_inline void sends_unix(struct sock *peer)
 {
 	__u64 who;
@@ -156,6 +158,8 @@ static __always_inline void sent_unix(struct sock *sk)
 	if (!own)
 		return;
 	peer = own->peer;
+	if (sk->sk_type == SOCK_DGRAM && by_copies())
+		says(sk, peer ? sk : 0);
 	if (!peer)
 		return;
 	if (sk->sk_type != SOCK_DGRAM)
@@ -169,6 +173,11 @@ static __always_inline void received_unix(struct sock *sk)
 	struct taint *t;
 	__u64 who;
 
+	if (sk->sk_type == SOCK_DGRAM && by_copies()) {
+		if (any_service())
+			asked_by(sk);
+		return;
+	}
 	if (!holding())
 		return;
 	who = current_execution();

@@ -101,14 +101,14 @@ struct {
 	__type(value, struct scratch);
 } scratches SEC(".maps");
 
-enum { GENERATION, OLDER, ENDED_KEPT, KEEP, HELD, ASKED, HOLDING, SERVICES, TICK_NS, SETTINGS };
+enum { GENERATION, OLDER, ENDED_KEPT, KEEP, HELD, ASKED, HOLDING, SERVICES, TICK_NS, COPIES, SETTINGS };
 
 /*
  * The generation of the zones; how many sockets older than the capture the last
  * walk met; how many ended executions were kept since the last reading, and how
  * many may be; how often custody began by the programs, and how often user space
  * asked to look again; whether any has begun, and may begin at a service; what the
- * kernel's clock for TCP counts in.
+ * kernel's clock for TCP counts in; whether datagrams are followed by their copies.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
