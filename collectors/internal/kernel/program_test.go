@@ -162,6 +162,7 @@ func traffic() map[string]func(arguments) error {
 	all := make(map[string]func(arguments) error)
 	for _, kind := range []map[string]func(arguments) error{
 		tcpTraffic(), streamTraffic(), udpTraffic(), manyTraffic(), rawTraffic(), linkTraffic(), processTraffic(), burstTraffic(), passingTraffic(),
+		mountTraffic(),
 	} {
 		for name, part := range kind {
 			if all[name] != nil {
