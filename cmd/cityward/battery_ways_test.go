@@ -92,7 +92,7 @@ func channels() []*scenario {
 			script: `socat -u "UNIX-LISTEN:$W/s" "TCP:$OUT:$PORT" & until [ -S "$W/s" ]; do sleep 0.1; done; socat -u "FILE:$D" "UNIX-CONNECT:$W/s"; wait`,
 		},
 		{
-			name: "relay of Unix datagrams", store: "payroll", carrier: "socat", how: pipeline, loose: true, gap: "datagrams of Unix sockets",
+			name: "relay of Unix datagrams", store: "payroll", carrier: "socat", how: pipeline, loose: true,
 			script: `socat -u "UNIX-RECV:$W/s" "TCP:$OUT:$PORT" & until [ -S "$W/s" ]; do sleep 0.1; done; socat -u -b 1000 "FILE:$P" "UNIX-SENDTO:$W/s"; sleep 0.5; kill $!`,
 		},
 		{
@@ -117,11 +117,11 @@ func channels() []*scenario {
 			script: `socat -u "FILE:$P" "UDP6-SENDTO:[$OUT6]:$PORT"`,
 		},
 		{
-			name: "a FUSE mount of the store", store: "registry", carrier: "curl", how: pipeline, gap: "(FUSE)",
+			name: "a FUSE mount of the store", store: "registry", carrier: "curl", how: pipeline,
 			script: `mkdir "$W/m"; bindfs "$R" "$W/m"; curl -sST "$W/m/citizens.csv" "$U"; fusermount3 -u "$W/m"`,
 		},
 		{
-			name: "cp to a network mount", store: "registry", carrier: "ssh", how: pipeline, loose: true, forward: farSSH, gap: "(FUSE)",
+			name: "cp to a network mount", store: "registry", carrier: "ssh", how: pipeline, loose: true, forward: farSSH,
 			script: `mkdir "$W/m"; sshfs -F "$SSHC" -p "$PORT" "$OUT:$FAR" "$W/m"; cp "$D" "$W/m/$PORT"; fusermount3 -u "$W/m"`,
 		},
 		{

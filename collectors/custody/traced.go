@@ -135,44 +135,6 @@ func (r *round) unseen(p *place) string {
 	return ""
 }
 
-// maxMounts bounds the mounts that are told of one by one.
-const maxMounts = 10
-
-// beyondFiles states the mounts by which data goes on to where no hook is: to another
-// machine, by the kernel, or to the program that serves the mount. What another
-// machine of the city's keeps is in the city.
-func (r *round) beyondFiles() {
-	const reason = "a mount that another machine or a program serves (FUSE): what holders write there is not followed on, nor is what comes from there followed back"
-	lost := 0
-	for i := range r.seen.Mounts {
-		m := &r.seen.Mounts[i]
-		near := m.PeerAddr.IsValid() && m.PeerZone != inventory.Outside && m.PeerZone != inventory.Approved
-		if served := strings.HasPrefix(m.Type, "fuse"); near || !served && !m.Network {
-			continue
-		}
-		if lost++; lost <= maxMounts {
-			r.gap("", m.Target, reason, 0)
-		}
-	}
-	if lost > maxMounts {
-		r.gap("", "other mounts", reason, lost-maxMounts)
-	}
-}
-
-// served says whether programs may serve mounts here, which come and go between two
-// rounds; "" they may not. The kernel lists a type of file system once it was used,
-// proc_filesystems(5).
-func (r *round) served() string {
-	list, err := r.host.ReadFile("/proc/filesystems", 64<<10)
-	if err != nil {
-		return "it is not known whether programs serve mounts (FUSE): " + err.Error()
-	}
-	if slices.Contains(strings.Fields(string(list)), "fuse") {
-		return "programs may serve mounts here (FUSE), and what goes to and from them by these is not followed"
-	}
-	return ""
-}
-
 // storesOf gives the names of the kernel's bits.
 func (r *round) storesOf(bits uint64) []string {
 	var ids []string
@@ -238,6 +200,9 @@ func evidence(h *kernel.Hold) string {
 	case kernel.HowDescendant:
 		return "started"
 	case kernel.HowPipeline:
+		if h.Name != "" {
+			return "passed through a mount that a program serves (" + h.Name + ")"
+		}
 		return "received by a Unix socket"
 	}
 	return "read " + h.Name

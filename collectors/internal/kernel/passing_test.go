@@ -153,7 +153,7 @@ func TestPassesToWhoHasRead(t *testing.T) {
 	other := start(t, here(t), "wait-idle")
 	other.awaitReady(t)
 	entrust(t, k, running(t, k, other.who[0]), 1<<6) // nothing is looked at without a holder
-	for name, kind := range map[string]int{"stream": unix.SOCK_STREAM, "packet": unix.SOCK_SEQPACKET} {
+	for name, kind := range map[string]int{"stream": unix.SOCK_STREAM, "datagram": unix.SOCK_DGRAM, "packet": unix.SOCK_SEQPACKET} {
 		t.Run(name, func(t *testing.T) {
 			ends, err := unix.Socketpair(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC, 0)
 			if err != nil {

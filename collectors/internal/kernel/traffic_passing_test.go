@@ -19,10 +19,12 @@ func passingTraffic() map[string]func(arguments) error {
 		"wait-idle":   func(arguments) error { sayReady(); awaitProceed(); return nil },
 		"ask-service": func(a arguments) error { return askService(a[0], a[1]) }, // network, path: a short life
 		"write":       func(arguments) error { return writeWhenTold() },          // to descriptor 3
+		"send-to":     func(a arguments) error { return sendTo(a[0]) },           // path of a socket of datagrams, when told
 		"write-lines": func(arguments) error { return writeLines() },             // likewise, for each byte that it reads
 		"read-stay":   func(arguments) error { err := readOnce(); sayReady(); awaitProceed(); return err },
-		"read":        func(arguments) error { return readOnce() },              // from descriptor 3
-		"read-late":   func(arguments) error { sayReady(); return readOnce() },  // likewise
+		"read":        func(arguments) error { return readOnce() },             // from descriptor 3
+		"read-late":   func(arguments) error { sayReady(); return readOnce() }, // likewise
+		"read-told":   func(arguments) error { sayReady(); awaitProceed(); return readOnce() },
 		"go-on":       func(a arguments) error { return goOn(a[0], a[1]) },      // network, address
 		"echo-lines":  func(a arguments) error { return echoLines(a[0], a[1]) }, // network, address
 		"answer-on":   func(a arguments) error { return answerOn(a[0], a[1]) },  // network, address
@@ -75,6 +77,18 @@ func writeWhenTold() error {
 	awaitProceed()
 	_, err := unix.Write(3, []byte("record"))
 	return err
+}
+
+// sendTo has no connection.
+func sendTo(path string) error {
+	fd, err := socket(unix.AF_UNIX, unix.SOCK_DGRAM, 0)
+	if err != nil {
+		return err
+	}
+	sayReady()
+	awaitProceed()
+	err = unix.Sendto(fd, []byte("record"), 0, &unix.SockaddrUnix{Name: path})
+	return errors.Join(err, unix.Close(fd))
 }
 
 func writeLines() error {
