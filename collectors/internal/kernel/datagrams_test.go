@@ -29,7 +29,7 @@ func TestHeldPassesWithoutAConnection(t *testing.T) {
 	k := open(t, Options{})
 	for name, waits := range map[string]bool{"it waits": true, "it comes later": false} {
 		t.Run(name, func(t *testing.T) {
-			for range 10 {
+			for range 5 {
 				end, path := boundDatagrams(t)
 				w, job := start(t, here(t), "send-to "+path), "read-late"
 				if !waits {
