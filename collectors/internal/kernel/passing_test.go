@@ -138,7 +138,8 @@ func TestHeldPassesBySocket(t *testing.T) {
 				t.Fatalf("%d rows: %+v", len(rows), rows)
 			}
 			for key, row := range rows {
-				if key.Stores != 1<<7 || key.How != HowPipeline || row.From != wordOf(writer) || row.Inode == 0 || held(t, k, key.Owner) != 1<<7 {
+				// The socket of a datagram is its sender's, which may have closed it.
+				if key.Stores != 1<<7 || key.How != HowPipeline || row.From != wordOf(writer) || row.Inode == 0 && kind != unix.SOCK_DGRAM || held(t, k, key.Owner) != 1<<7 {
 					t.Errorf("%+v: %+v", key, row)
 				}
 			}
