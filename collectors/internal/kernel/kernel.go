@@ -171,7 +171,7 @@ type Counts struct {
 	Begun        uint64 // flows that began; of a protocol other than TCP, rows
 	Unattributed uint64 // bytes that left an interface from no socket of IP: forwarded, AF_PACKET, TUN
 	Reused       uint64 // executions named as one before them, 32 programs ago, that still has flows: they are mixed up
-	Holds        uint64 // that an execution holds something, and there was no room to say so
+	Holds        uint64 // that an execution holds something, and there was no room to say so, or (of FUSE) it is not known which
 	Derived      uint64 // files that carry a store's data, and that there was no room for
 	SkippedFiles uint64 // looks at files that the kernel skipped, since another was interrupted; most are made again at the next read
 	Skipped      uint64 // runs of a tracepoint that the kernel skipped and nothing stands in for

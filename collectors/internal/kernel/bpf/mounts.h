@@ -134,7 +134,7 @@ static __noinline int from_mount(__u32 device, __u64 who)
 	return server && !is_exempt(server) ? by_mount(who, stores_of(server), server) : 0;
 }
 
-/* A request is sent by current; alone says that it may be another's. */
+/* A request is sent by current, or for others, who had to wait in the kernel. */
 static __always_inline int asks_mount(__u64 request, __u32 opcode, __u32 device, int others, int past_cache)
 {
 	__u64 who = current_execution();

@@ -28,7 +28,7 @@ enum count {
 	BEGUN_FLOWS,	/* flows that began */
 	UNATTRIBUTED,	/* bytes that left an interface from no socket of IP */
 	REUSED,		/* executions named as one before them that still has flows */
-	LOST_HOLDS,	/* that an execution holds something, and there was no room to say so */
+	LOST_HOLDS,	/* that an execution holds something, and there was no room to say so, or it is not known which */
 	LOST_DERIVED,	/* files that a holder wrote or moved, and that found no room */
 	COUNTS
 };
