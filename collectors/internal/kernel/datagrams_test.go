@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -95,20 +94,16 @@ func TestDatagramsPassNothingOfNobody(t *testing.T) {
 // the latest when the service reads it.
 func TestServiceWithoutAConnection(t *testing.T) {
 	k := open(t, Options{})
-	path := filepath.Join(t.TempDir(), "service")
-	c, err := net.ListenPacket("unixgram", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() })
+	end, path := boundDatagrams(t)
 	inode := served(t, k, path, 1<<5)
+	r := startWith(t, here(t), "read-told", end)
+	r.awaitReady(t)
 	w := start(t, here(t), "send-to "+path)
 	w.awaitReady(t)
 	w.proceed(t)
 	w.end(t)
-	if _, _, err := c.ReadFrom(make([]byte, 100)); err != nil {
-		t.Fatal(err)
-	}
+	r.proceed(t)
+	r.end(t)
 	rows := holdRows(t, k, w.who[0])
 	if len(rows) != 1 {
 		t.Fatalf("%d rows: %+v", len(rows), rows)

@@ -104,11 +104,12 @@ static __noinline int by_mount(__u64 who, __u64 stores, __u64 from)
 	return 0;
 }
 
-/* A holder hands something over, now or when the kernel writes it back. */
+/* A holder hands something over, now or when the kernel writes it back. Tells whether the server is known. */
 static __noinline int into_mount(__u32 device, __u64 who)
 {
 	__u64 stores = stores_of(who);
 	struct mount_row *row;
+	__u64 server;
 
 	if (!stores || is_exempt(who))
 		return 0;
@@ -119,7 +120,9 @@ static __noinline int into_mount(__u32 device, __u64 who)
 		row->from = who;
 		__sync_fetch_and_or(&row->stores, stores); /* and a barrier: see answers */
 	}
-	return by_mount(READ(row->server), stores, who);
+	server = READ(row->server);
+	by_mount(server, stores, who);
+	return server != 0;
 }
 
 /* Something is read that the kernel may have cached. */

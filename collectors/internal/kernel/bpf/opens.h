@@ -324,8 +324,8 @@ static __always_inline int writes(struct inode *inode)
 	device = inode->i_sb->s_dev;
 	if (pseudo(inode->i_sb->s_magic) || seen(WRITES, who, inode, device))
 		return 0;
-	if (inode->i_sb->s_magic == FUSE_SUPER_MAGIC)
-		into_mount(device, who);
+	if (inode->i_sb->s_magic == FUSE_SUPER_MAGIC && into_mount(device, who))
+		return 0; /* whoever reads it has it from the server; the next mount may have the same numbers */
 	held &= ~stores_with(inode, device);
 	return held ? derive(inode, device, who, held) : 0;
 }
