@@ -328,7 +328,9 @@ const (
 	flowsProgOnRename              = "on_rename"
 	flowsProgOnSend                = "on_send"
 	flowsProgOnSockops             = "on_sockops"
+	flowsProgOnStat                = "on_stat"
 	flowsProgOnState               = "on_state"
+	flowsProgOnTimes               = "on_times"
 	flowsProgOnTransmit            = "on_transmit"
 	flowsProgOnUnixDatagramReceive = "on_unix_datagram_receive"
 	flowsProgOnUnixPacketReceive   = "on_unix_packet_receive"
@@ -428,7 +430,9 @@ type flowsProgramSpecs struct {
 	OnRename              *ebpf.ProgramSpec `ebpf:"on_rename"`
 	OnSend                *ebpf.ProgramSpec `ebpf:"on_send"`
 	OnSockops             *ebpf.ProgramSpec `ebpf:"on_sockops"`
+	OnStat                *ebpf.ProgramSpec `ebpf:"on_stat"`
 	OnState               *ebpf.ProgramSpec `ebpf:"on_state"`
+	OnTimes               *ebpf.ProgramSpec `ebpf:"on_times"`
 	OnTransmit            *ebpf.ProgramSpec `ebpf:"on_transmit"`
 	OnUnixDatagramReceive *ebpf.ProgramSpec `ebpf:"on_unix_datagram_receive"`
 	OnUnixPacketReceive   *ebpf.ProgramSpec `ebpf:"on_unix_packet_receive"`
@@ -619,7 +623,9 @@ type flowsPrograms struct {
 	OnRename              *ebpf.Program `ebpf:"on_rename"`
 	OnSend                *ebpf.Program `ebpf:"on_send"`
 	OnSockops             *ebpf.Program `ebpf:"on_sockops"`
+	OnStat                *ebpf.Program `ebpf:"on_stat"`
 	OnState               *ebpf.Program `ebpf:"on_state"`
+	OnTimes               *ebpf.Program `ebpf:"on_times"`
 	OnTransmit            *ebpf.Program `ebpf:"on_transmit"`
 	OnUnixDatagramReceive *ebpf.Program `ebpf:"on_unix_datagram_receive"`
 	OnUnixPacketReceive   *ebpf.Program `ebpf:"on_unix_packet_receive"`
@@ -676,7 +682,9 @@ func (p *flowsPrograms) Close() error {
 		p.OnRename,
 		p.OnSend,
 		p.OnSockops,
+		p.OnStat,
 		p.OnState,
+		p.OnTimes,
 		p.OnTransmit,
 		p.OnUnixDatagramReceive,
 		p.OnUnixPacketReceive,

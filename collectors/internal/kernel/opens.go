@@ -31,6 +31,7 @@ func byCache() []string {
 		flowsProgOnCacheRead, flowsProgOnCacheMap, flowsProgOnCacheFault, flowsProgOnRawIo,
 		flowsProgOnExt4Write, flowsProgOnExt4WriteNow,
 		flowsProgOnChange, flowsProgOnChangeAgain, flowsProgOnChangeSet,
+		flowsProgOnTimes, flowsProgOnStat,
 	}
 }
 
@@ -85,7 +86,8 @@ func (k *Kernel) OpensMisses() []string {
 	case OpensByFunctions:
 		return misses
 	case OpensByTracepoints:
-		misses = append(misses, "the kernel lets nobody hook its functions, and its tracepoints do not tell of files in memory (tmpfs), of mapped pages that are there already, and of writing where another has just written on file systems other than ext4")
+		misses = append(misses, "the kernel lets nobody hook its functions, and its tracepoints do not tell of mapped pages that are there already, and of writing where another has just written on file systems other than ext4")
+		misses = append(misses, k.memoryMisses())
 		if k.programs[flowsProgOnRawIo] == nil {
 			misses = append(misses, "reading past the page cache (O_DIRECT) goes unseen")
 		}
@@ -98,6 +100,17 @@ func (k *Kernel) OpensMisses() []string {
 		misses = append(misses, "the kernel refuses programs that look at files: "+k.blind.Error())
 	}
 	return append(misses, "what is opened and closed between two readings goes unseen, and so do files that a holder wrote or moved")
+}
+
+// memoryMisses says what of files in memory goes unseen.
+func (k *Kernel) memoryMisses() string {
+	switch {
+	case k.programs[flowsProgOnTimes] == nil:
+		return "files in memory (tmpfs) go unseen"
+	case k.programs[flowsProgOnStat] == nil:
+		return "of files in memory (tmpfs) only who writes them by a call, who maps them and who is the first to read them after that is seen"
+	}
+	return "of files in memory (tmpfs) who reads them is not seen where another has read them since they were written and the reader neither maps them nor asks for their size"
 }
 
 // SetStores says which files are whose. It may be called often with the same; where
