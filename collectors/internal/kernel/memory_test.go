@@ -110,3 +110,39 @@ func TestDerivedWithoutName(t *testing.T) {
 		}
 	}
 }
+
+// Those of a store itself, of programs that are gone in a millisecond as well.
+func TestShortReadersInMemory(t *testing.T) {
+	k := open(t, Options{})
+	l := memoryLab(t, k, "")
+	file := l.at("citizens")
+	if err := os.WriteFile(file, []byte(citizens), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l.set(t, storeDir(t, 3, l.beside))
+	n, job := 2000, "many 1 "+file // asks for the size
+	if testing.Short() {
+		n = 50
+	}
+	by := make(map[int]bool)
+	for range n {
+		cmd := exec.CommandContext(t.Context(), "/bin/cat", file)
+		if _, err := os.Stat(cmd.Path); err != nil { // the guests have none
+			cmd = exec.CommandContext(t.Context(), "/proc/self/exe")
+			cmd.Env = environment("files " + job)
+		}
+		if err := cmd.Run(); err != nil {
+			t.Fatal(err)
+		}
+		by[cmd.Process.Pid] = true
+	}
+	r := read(t, k)
+	for _, h := range r.Holds {
+		if by[h.Owner.PID] && h.How == HowDirect && h.Stores == 1<<3 && h.Name == "citizens" {
+			delete(by, h.Owner.PID)
+		}
+	}
+	if c := &r.Counts; len(by) > 0 || c.Holds+c.Derived > 0 {
+		t.Errorf("of %d programs %d are not known to hold anything, counts %+v", n, len(by), r.Counts)
+	}
+}

@@ -102,15 +102,17 @@ func (k *Kernel) OpensMisses() []string {
 	return append(misses, "what is opened and closed between two readings goes unseen, and so do files that a holder wrote or moved")
 }
 
-// memoryMisses says what of files in memory goes unseen.
+// memoryMisses says what of files in memory is seen by their times, and what is not.
+// Who reads first is not seen on a mount with noatime, either.
 func (k *Kernel) memoryMisses() string {
+	const seen = "of files in memory (tmpfs) is seen who makes them or writes them by a call, who maps them"
 	switch {
-	case k.programs[flowsProgOnTimes] == nil:
+	case k.programs[flowsProgOnTimes] == nil || k.programs[flowsProgOnChange] == nil:
 		return "files in memory (tmpfs) go unseen"
 	case k.programs[flowsProgOnStat] == nil:
-		return "of files in memory (tmpfs) only who writes them by a call, who maps them and who is the first to read them after that is seen"
+		return seen + " and who reads first, some milliseconds after the writing; not others who read them, nor who writes by a mapping"
 	}
-	return "of files in memory (tmpfs) who reads them is not seen where another has read them since they were written and the reader neither maps them nor asks for their size"
+	return seen + ", who asks for the size of one that is open, and who reads first, some milliseconds after the writing; not others who read them, nor who writes by a mapping"
 }
 
 // SetStores says which files are whose. It may be called often with the same; where
