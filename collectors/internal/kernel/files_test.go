@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -43,9 +44,23 @@ func fileJobs() map[string]fileJob {
 		"overlay":  {4, overlaid},
 		"raw":      {1, readRaw},
 		"early":    {2, writeEarly},
+		"peek":     {1, peek},
+		"append":   {2, appended},
+		"stat":     {1, func(p []string) error { _, err := os.Stat(p[0]); return err }},
+		"mode":     {1, func(p []string) error { return os.Chmod(p[0], 0o640) }},
+		"make":     {1, func(p []string) error { return os.WriteFile(p[0], nil, 0o600) }},
+		"pause":    {0, func([]string) error { time.Sleep(20 * time.Millisecond); return nil }}, // two ticks of the kernel
 		"map-late": {2, func(p []string) error { return mapFile(p[0], unix.PROT_READ|unix.PROT_WRITE, &p[1]) }},
 		"passed": {0, func([]string) error {
 			_, err := io.Copy(io.Discard, os.NewFile(3, "passed"))
+			return err
+		}},
+		"give": {1, func(p []string) error {
+			data, err := os.ReadFile(p[0])
+			if err != nil {
+				return err
+			}
+			_, err = os.NewFile(3, "passed").Write(data)
 			return err
 		}},
 		"wait": {0, func([]string) error {
@@ -75,6 +90,29 @@ func fileJobs() map[string]fileJob {
 func copied(p []string) error {
 	data, err := os.ReadFile(p[0])
 	return errors.Join(err, os.WriteFile(p[1], data, 0o600))
+}
+
+func appended(p []string) error {
+	data, err := os.ReadFile(p[0])
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(p[1], os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Close())
+}
+
+// peek reads without asking how much there is.
+func peek(p []string) error {
+	fd, err := unix.Open(p[0], unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	_, err = unix.Read(fd, make([]byte, 64))
+	return errors.Join(err, unix.Close(fd))
 }
 
 func overlaid(p []string) error {

@@ -353,7 +353,9 @@ const (
 	flowsProgOnRename              = "on_rename"
 	flowsProgOnSend                = "on_send"
 	flowsProgOnSockops             = "on_sockops"
+	flowsProgOnStat                = "on_stat"
 	flowsProgOnState               = "on_state"
+	flowsProgOnTimes               = "on_times"
 	flowsProgOnTransmit            = "on_transmit"
 	flowsProgOnUnixAddress         = "on_unix_address"
 	flowsProgOnUnixDatagramReceive = "on_unix_datagram_receive"
@@ -460,7 +462,9 @@ type flowsProgramSpecs struct {
 	OnRename              *ebpf.ProgramSpec `ebpf:"on_rename"`
 	OnSend                *ebpf.ProgramSpec `ebpf:"on_send"`
 	OnSockops             *ebpf.ProgramSpec `ebpf:"on_sockops"`
+	OnStat                *ebpf.ProgramSpec `ebpf:"on_stat"`
 	OnState               *ebpf.ProgramSpec `ebpf:"on_state"`
+	OnTimes               *ebpf.ProgramSpec `ebpf:"on_times"`
 	OnTransmit            *ebpf.ProgramSpec `ebpf:"on_transmit"`
 	OnUnixAddress         *ebpf.ProgramSpec `ebpf:"on_unix_address"`
 	OnUnixDatagramReceive *ebpf.ProgramSpec `ebpf:"on_unix_datagram_receive"`
@@ -670,7 +674,9 @@ type flowsPrograms struct {
 	OnRename              *ebpf.Program `ebpf:"on_rename"`
 	OnSend                *ebpf.Program `ebpf:"on_send"`
 	OnSockops             *ebpf.Program `ebpf:"on_sockops"`
+	OnStat                *ebpf.Program `ebpf:"on_stat"`
 	OnState               *ebpf.Program `ebpf:"on_state"`
+	OnTimes               *ebpf.Program `ebpf:"on_times"`
 	OnTransmit            *ebpf.Program `ebpf:"on_transmit"`
 	OnUnixAddress         *ebpf.Program `ebpf:"on_unix_address"`
 	OnUnixDatagramReceive *ebpf.Program `ebpf:"on_unix_datagram_receive"`
@@ -734,7 +740,9 @@ func (p *flowsPrograms) Close() error {
 		p.OnRename,
 		p.OnSend,
 		p.OnSockops,
+		p.OnStat,
 		p.OnState,
+		p.OnTimes,
 		p.OnTransmit,
 		p.OnUnixAddress,
 		p.OnUnixDatagramReceive,

@@ -32,6 +32,7 @@ func byCache() []string {
 		flowsProgOnCacheRead, flowsProgOnCacheMap, flowsProgOnCacheFault, flowsProgOnRawIo,
 		flowsProgOnExt4Write, flowsProgOnExt4WriteNow,
 		flowsProgOnChange, flowsProgOnChangeAgain, flowsProgOnChangeSet,
+		flowsProgOnTimes, flowsProgOnStat,
 	}
 }
 
@@ -86,7 +87,8 @@ func (k *Kernel) OpensMisses() []string {
 	case OpensByFunctions:
 		return misses
 	case OpensByTracepoints:
-		misses = append(misses, "the kernel lets nobody hook its functions, and its tracepoints do not tell of files in memory (tmpfs), of mapped pages that are there already, and of writing where another has just written on file systems other than ext4")
+		misses = append(misses, "the kernel lets nobody hook its functions, and its tracepoints do not tell of mapped pages that are there already, and of writing where another has just written on file systems other than ext4")
+		misses = append(misses, k.memoryMisses())
 		if k.programs[flowsProgOnRawIo] == nil {
 			misses = append(misses, "reading past the page cache (O_DIRECT) goes unseen")
 		}
@@ -99,6 +101,19 @@ func (k *Kernel) OpensMisses() []string {
 		misses = append(misses, "the kernel refuses programs that look at files: "+k.blind.Error())
 	}
 	return append(misses, "what is opened and closed between two readings goes unseen, and so do files that a holder wrote or moved")
+}
+
+// memoryMisses says what of files in memory is seen by their times, and what is not.
+// Who reads first is not seen on a mount with noatime, either.
+func (k *Kernel) memoryMisses() string {
+	const seen = "of files in memory (tmpfs) is seen who makes them or writes them by a call, who maps them"
+	switch {
+	case k.programs[flowsProgOnTimes] == nil || k.programs[flowsProgOnChange] == nil:
+		return "files in memory (tmpfs) go unseen"
+	case k.programs[flowsProgOnStat] == nil:
+		return seen + " and who reads first, some milliseconds after the writing; not others who read them, nor who writes by a mapping"
+	}
+	return seen + ", who asks for the size of one that is open, and who reads first, some milliseconds after the writing; not others who read them, nor who writes by a mapping"
 }
 
 // SetStores says which files are whose. It may be called often with the same; where

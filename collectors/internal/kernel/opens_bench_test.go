@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -51,6 +52,55 @@ func openAgain(tb testing.TB, dir string) operation {
 	}}
 }
 
+// useOf gives what programs do with a file that they have open.
+func useOf(tb testing.TB, dir, use string) operation {
+	tb.Helper()
+	f, err := os.Create(filepath.Join(dir, "used"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = f.Close() })
+	fd, content := int(f.Fd()), []byte("content")
+	var st unix.Stat_t
+	return operation{chunk: 200, do: func() error {
+		switch use {
+		case "stat":
+			return unix.Fstat(fd, &st)
+		case "read":
+			_, err := unix.Pread(fd, content, 0)
+			return err
+		}
+		_, err := unix.Pwrite(fd, content, 0)
+		return err
+	}}
+}
+
+// memoryCases are what is done with files in memory and, by their times, elsewhere.
+func memoryCases(tb testing.TB) map[string]func() (operation, []StoreDir) {
+	tb.Helper()
+	all := make(map[string]func() (operation, []StoreDir))
+	for _, use := range []string{"open", "stat", "read", "write"} {
+		do := func(dir string) operation {
+			if use == "open" {
+				return openAgain(tb, dir)
+			}
+			return useOf(tb, dir, use)
+		}
+		elsewhere := []StoreDir{{Device: unix.Mkdev(4000, 1), Inode: 1}}
+		all[use+"-on-disk"] = func() (operation, []StoreDir) { return do(tb.TempDir()), elsewhere }
+		all[use+"-in-memory"] = func() (operation, []StoreDir) { return do(memoryDir(tb)), elsewhere }
+		all[use+"-in-memory-beside"] = func() (operation, []StoreDir) {
+			dir := memoryDir(tb)
+			store := filepath.Join(dir, "store")
+			if err := os.Mkdir(store, 0o700); err != nil {
+				tb.Fatal(err)
+			}
+			return do(dir), []StoreDir{storeDir(tb, 0, store)}
+		}
+	}
+	return all
+}
+
 // roundOfFiles is [comparison.round] with stores, seen as another process would be.
 func (c *comparison) roundOfFiles(tb testing.TB, o operation, stores []StoreDir) {
 	tb.Helper()
@@ -93,7 +143,9 @@ func fileCases(tb testing.TB) map[string]func() (operation, []StoreDir) {
 // BenchmarkFiles is what the capture adds to reading and opening files.
 func BenchmarkFiles(b *testing.B) {
 	privileged(b)
-	for name, make := range fileCases(b) {
+	cases := fileCases(b)
+	maps.Copy(cases, memoryCases(b))
+	for name, make := range cases {
 		b.Run(name, func(b *testing.B) {
 			o, stores := make()
 			var c comparison

@@ -95,18 +95,24 @@ int BPF_PROG(on_ext4_write_now, struct inode *inode)
 SEC("tp_btf/ctime_ns_xchg")
 int BPF_PROG(on_change, struct inode *inode)
 {
+	if (in_memory(inode))
+		changes_in_memory(inode);
 	return changes(inode);
 }
 
 SEC("tp_btf/ctime_xchg_skip")
 int BPF_PROG(on_change_again, struct inode *inode)
 {
+	if (in_memory(inode))
+		changes_in_memory(inode);
 	return changes(inode);
 }
 
 SEC("tp_btf/inode_set_ctime_to_ts")
 int BPF_PROG(on_change_set, struct inode *inode)
 {
+	if (in_memory(inode))
+		changes_in_memory(inode);
 	return changes(inode);
 }
 

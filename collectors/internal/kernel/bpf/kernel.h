@@ -21,6 +21,7 @@ struct qstr {
 struct super_block {
 	unsigned int s_dev;
 	unsigned long s_magic;
+	struct dentry *s_root;
 };
 
 struct hlist_node {
@@ -38,6 +39,13 @@ struct inode {
 	unsigned int i_generation;
 	unsigned long i_ino;
 	struct super_block *i_sb;
+	__s64 i_size;
+	__s64 i_atime_sec; /* these since Linux 6.11 */
+	__s64 i_mtime_sec;
+	__s64 i_ctime_sec;
+	__u32 i_atime_nsec;
+	__u32 i_mtime_nsec;
+	__u32 i_ctime_nsec;
 };
 
 struct hlist_bl_node {

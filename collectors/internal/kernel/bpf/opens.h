@@ -23,6 +23,7 @@
 #define PROT_WRITE 2
 #define MAP_SHARED 1
 #define RENAME_EXCHANGE 2
+#define TMPFS 0x01021994
 
 struct root_key {
 	__u64 inode;
@@ -88,7 +89,7 @@ struct {
 	__type(value, struct derived_row);
 } derived SEC(".maps");
 
-enum access { READS, WRITES, CHANGES, ACCESSES };
+enum access { READS, WRITES, CHANGES, TIMES, ACCESSES };
 
 /* The last file that was looked at, so that a long read is one look in a tick. */
 struct recent {
@@ -197,27 +198,41 @@ static __always_inline __u64 stores_with(struct inode *inode, __u32 device)
 	return stores_by(number_of(inode), device);
 }
 
+/* Whether the last file that was looked at was this one, by the same and in this tick. */
+static __always_inline int same(enum access what, __u64 owner, struct inode *inode, __u32 device)
+{
+	__u32 which = what;
+	struct recent *last = bpf_map_lookup_elem(&recents, &which);
+
+	return last && last->owner == owner && last->inode == BPF_CORE_READ(inode, i_ino) && last->device == device &&
+	       last->tick == bpf_jiffies64();
+}
+
 static __always_inline int seen(enum access what, __u64 owner, struct inode *inode, __u32 device)
 {
 	__u32 which = what;
 	struct recent *last = bpf_map_lookup_elem(&recents, &which);
-	__u64 number = BPF_CORE_READ(inode, i_ino), tick = bpf_jiffies64();
 
 	if (!last)
 		return 0;
-	if (last->owner == owner && last->inode == number && last->device == device && last->tick == tick)
+	if (same(what, owner, inode, device))
 		return 1;
 	last->owner = owner;
-	last->inode = number;
+	last->inode = BPF_CORE_READ(inode, i_ino);
 	last->device = device;
-	last->tick = tick;
+	last->tick = bpf_jiffies64();
 	return 0;
 }
 
+/* tmpfs uses no number again, but others take its device; a file is told of before its own generation is set. */
 static __always_inline void key_of(struct file_key *key, struct inode *inode, __u32 device)
 {
+	struct super_block *sb = BPF_CORE_READ(inode, i_sb);
+
 	key->inode = BPF_CORE_READ(inode, i_ino);
 	key->device = device;
+	if (BPF_CORE_READ(sb, s_magic) == TMPFS)
+		inode = BPF_CORE_READ(sb, s_root, d_inode);
 	key->generation = BPF_CORE_READ(inode, i_generation);
 }
 
@@ -393,4 +408,5 @@ static __always_inline int changes(struct inode *inode)
 	stores = stores_with(inode, device);
 	return stores ? moved(inode, device, stores, who) : 0;
 }
+#include "memory.h"
 #include "hooks.h"
