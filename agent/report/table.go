@@ -175,22 +175,25 @@ func (t *table) components() {
 	t.rows("COMPONENTS", rows)
 }
 
-// substitutes lists what SWF-002 found, with what could take its place.
+// Replaceable is the check whose findings name substitutes.
+const Replaceable = "SWF-002"
+
+// substitutes lists what that check found, with what could take its place.
 func (t *table) substitutes() {
 	rows := [][]string{{"PRODUCT", "KIND", "FREE SUBSTITUTES", "EFFORT"}}
 	judged := false
 	for i := range t.Findings {
 		f := &t.Findings[i]
 		free, named := f.Facts["substitutes"].([]string)
-		judged = judged || f.Check == "SWF-002"
-		if f.Check != "SWF-002" || !named {
+		judged = judged || f.Check == Replaceable
+		if f.Check != Replaceable || !named {
 			continue
 		}
 		rows = append(rows, []string{f.Subject, fmt.Sprint(f.Facts["kind"]), strings.Join(free, ", "), fmt.Sprint(f.Facts["effort"])})
 	}
 	switch {
 	case !judged:
-		rows = [][]string{{"unknown: SWF-002 was not judged"}}
+		rows = [][]string{{"unknown: " + Replaceable + " was not judged"}}
 	case len(rows) == 1:
 		rows = [][]string{{"nothing was found that the table of substitutes knows"}}
 	}
