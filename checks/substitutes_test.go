@@ -83,8 +83,10 @@ func substituteTrials() map[string][]trial {
 			}
 		}},
 		{"by a name that free software has", doing(inventory.Process{Executable: "/usr/local/bin/vault"}), policy, only("HashiCorp Vault", finding.Unknown), nil},
-		{"a local program of the same name", doing(inventory.Process{Executable: "/opt/city/portal"}, inventory.Process{Executable: "/usr/local/bin/vault"}),
-			with(policy, func(p *configs.Policy) { p.Software.LocalPrograms = []string{"/usr/local/bin/vault"} }), only("", finding.Pass), nil},
+		{
+			"a local program of the same name", doing(inventory.Process{Executable: "/opt/city/portal"}, inventory.Process{Executable: "/usr/local/bin/vault"}),
+			with(policy, func(p *configs.Policy) { p.Software.LocalPrograms = []string{"/usr/local/bin/vault"} }), only("", finding.Pass), nil,
+		},
 		{"by its script", doing(inventory.Process{Executable: "/usr/bin/python3.11", Arguments: []string{"python3", "-u", "/usr/sbin/waagent", "-daemon"}}), policy, only("Azure Linux Agent", finding.Review), nil},
 		{"by its archive", doing(inventory.Process{Executable: "/usr/bin/java", Arguments: []string{"java", "-jar", "/opt/atlassian/jira/bin/start.jar"}}), policy, only("Jira Data Center", finding.Fail), nil},
 		{"a file that is only read", doing(inventory.Process{Executable: "/usr/bin/tail", Arguments: []string{"tail", "/opt/splunk/var/log/x"}}), policy, only("", finding.Pass), nil},
