@@ -152,6 +152,7 @@ func (a *Agent) round(ctx context.Context, short bool) *Report {
 	if a.Gaps != nil {
 		facts.Gaps = append(facts.Gaps, a.Gaps()...)
 	}
+	facts.Tables = append(facts.Tables, tables(&a.Config.Policy)...)
 	snapshot := inventory.Merge(began, &facts)
 	findings := checks.Run(a.Checks, snapshot, &a.Config.Policy)
 	a.date(findings, began)
@@ -173,6 +174,18 @@ func (a *Agent) round(ctx context.Context, short bool) *Report {
 		Short:      short,
 		Duration:   a.Now().Sub(began),
 	}
+}
+
+// tables are the facts that come with the policy and not from a collector.
+func tables(p *configs.Policy) []inventory.Table {
+	if p.Substitutes == nil {
+		return nil
+	}
+	list := []inventory.Table{{Name: "substitutes", Date: p.Substitutes.Date}}
+	if own := p.Substitutes.Own; !own.IsZero() {
+		list = append(list, inventory.Table{Name: "substitutes of facts.d", Date: own})
+	}
+	return list
 }
 
 // SinceKey names a finding, by its key, with its verdict: one that changes begins

@@ -50,6 +50,7 @@ func All() []Check {
 		{flows.NET016(), flows.JudgeNET016},
 		{hardware.HWC001(), hardware.JudgeHWC001},
 		{freedom.SWF001(), freedom.JudgeSWF001},
+		{freedom.SWF002(), freedom.JudgeSWF002},
 		{freedom.SWF003(), freedom.JudgeSWF003},
 		{access.ACC002(), access.JudgeACC002},
 		{custody.CUS001(), custody.JudgeCUS001},

@@ -191,6 +191,7 @@ func coverageTrials() map[string][]trial {
 			{"table without a date", inventory.Facts{Tables: []inventory.Table{{Name: "clouds"}}}, city(), only("table clouds", finding.Unknown), nil},
 			{"no table", inventory.Facts{}, city(), only("tables", finding.Unknown), nil},
 			{"waivers broken", table("clouds", 1), with(city(), func(p *configs.Policy) { p.WaiverErr = errors.New("waivers.toml:3:1: unknown key") }), only("waivers", finding.Fail), nil},
+			{"facts broken", table("clouds", 1), with(city(), func(p *configs.Policy) { p.FactsErr = errors.New("substitutes.toml:3:1: unknown key") }), only("facts.d", finding.Fail), nil},
 			{"waiver in force", table("clouds", 1), waiver(taken().Add(time.Hour)), only("", finding.Pass), nil},
 			{"waiver expired", table("clouds", 1), waiver(taken().Add(-time.Hour)), only("waiver of DAT-004 registry", finding.Fail), nil},
 		},

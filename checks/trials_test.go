@@ -26,7 +26,7 @@ type trial struct {
 func trials() map[string][]trial {
 	all := make(map[string][]trial)
 	for _, family := range []map[string][]trial{
-		locationTrials(), flowTrials(), hardwareTrials(), freedomTrials(), accessTrials(), coverageTrials(), custodyTrials(),
+		locationTrials(), flowTrials(), hardwareTrials(), freedomTrials(), substituteTrials(), accessTrials(), coverageTrials(), custodyTrials(),
 	} {
 		maps.Copy(all, family)
 	}

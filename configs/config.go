@@ -45,6 +45,9 @@ type Policy struct {
 	Waivers   []Waiver // of waivers.toml beside the configuration
 	WaiverErr error    // why no waiver is honoured; nil if the file is sound or absent
 
+	Substitutes *SubstituteTable // the shipped table, with the operator's own rows of facts.d
+	FactsErr    error            // why nothing of facts.d is used; nil if it is sound or absent
+
 	lookup *lookup // made when the policy is read; see [Policy.InCity]
 }
 

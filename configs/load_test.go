@@ -54,6 +54,7 @@ func TestDefault(t *testing.T) {
 		t.Errorf("relays are %q", cfg.Custody.Relays)
 	}
 	want.lookup = cfg.lookup
+	want.Substitutes = cfg.Substitutes
 	if !reflect.DeepEqual(cfg, want) {
 		t.Errorf("got %+v, want %+v", cfg, want)
 	}
@@ -190,7 +191,8 @@ func TestParseFull(t *testing.T) {
 					Program: "/usr/bin/updatedb", How: []string{"direct", "derived"}, Stores: []string{"civil-registry"}, Reason: "reads names alone",
 				}},
 			},
-			lookup: cfg.lookup,
+			Substitutes: cfg.Substitutes,
+			lookup:      cfg.lookup,
 		},
 		Listen:  Listen{Metrics: "[::]:19777", WebConfig: "/etc/cityward/web.yml"},
 		Round:   Round{Interval: 90 * time.Second, Timeout: 2 * time.Minute},

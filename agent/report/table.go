@@ -52,6 +52,7 @@ func InventoryTable(w io.Writer, r *agent.Report, running bool, style Style) err
 		t.components()
 	}
 	t.programs(t.Programs(), 0)
+	t.substitutes()
 	return t.err
 }
 
@@ -172,6 +173,31 @@ func (t *table) components() {
 		rows = append(rows, []string{c.Ecosystem, c.Name, c.Version, cmp.Or(c.Licence.Expression, c.Licence.Declared, "unknown"), c.Licence.Freedom.String()})
 	}
 	t.rows("COMPONENTS", rows)
+}
+
+// Replaceable is the check whose findings name substitutes.
+const Replaceable = "SWF-002"
+
+// substitutes lists what that check found, with what could take its place.
+func (t *table) substitutes() {
+	rows := [][]string{{"PRODUCT", "KIND", "FREE SUBSTITUTES", "EFFORT"}}
+	judged := false
+	for i := range t.Findings {
+		f := &t.Findings[i]
+		free, named := f.Facts["substitutes"].([]string)
+		judged = judged || f.Check == Replaceable
+		if f.Check != Replaceable || !named {
+			continue
+		}
+		rows = append(rows, []string{f.Subject, fmt.Sprint(f.Facts["kind"]), strings.Join(free, ", "), fmt.Sprint(f.Facts["effort"])})
+	}
+	switch {
+	case !judged:
+		rows = [][]string{{"unknown: " + Replaceable + " was not judged"}}
+	case len(rows) == 1:
+		rows = [][]string{{"nothing was found that the table of substitutes knows"}}
+	}
+	t.rows("COULD BE REPLACED", rows)
 }
 
 // programs lists what listens first: that is what others can reach.

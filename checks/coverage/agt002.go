@@ -19,11 +19,11 @@ func AGT002() finding.Rule {
 		Severity:  finding.Medium,
 		Rationale: "Networks move, clouds are renamed, waivers end. Judging by last year's facts gives last year's verdicts.",
 		Decides: finding.Decides{
-			finding.Pass:    "every table of facts is young enough, the waiver file is sound and no waiver has expired",
-			finding.Fail:    "a geo database is older than [geo] max_age, another table than 180 days, the waiver file is broken, or a waiver has expired",
+			finding.Pass:    "every table of facts is young enough, the waiver file and facts.d are sound and no waiver has expired",
+			finding.Fail:    "a geo database is older than [geo] max_age, another table than 180 days, the waiver file or a file of facts.d is broken, or a waiver has expired",
 			finding.Unknown: "the date of a table is not known, lies in the future, or no table was read",
 		},
-		Remedy:   "Renew the database or the program, correct waivers.toml, and decide anew on what was waived.",
+		Remedy:   "Renew the database or the program, correct waivers.toml or facts.d, and decide anew on what was waived.",
 		Pitfalls: "The clock of the machine is taken as right. Expired transfers are reported by NET-014.",
 		Maps:     finding.Maps{"gdpr": {"II_5.2"}},
 	}
@@ -50,6 +50,12 @@ func JudgeAGT002(s *inventory.Snapshot, p *configs.Policy) []finding.Finding {
 		found = append(found, finding.Finding{
 			Subject: "waivers", Method: finding.Config, Verdict: finding.Fail,
 			Reason: "no waiver is honoured: " + strings.ReplaceAll(p.WaiverErr.Error(), "\n", "; "),
+		})
+	}
+	if p.FactsErr != nil {
+		found = append(found, finding.Finding{
+			Subject: "facts.d", Method: finding.Config, Verdict: finding.Fail,
+			Reason: "tables of facts are not used: " + strings.ReplaceAll(p.FactsErr.Error(), "\n", "; "),
 		})
 	}
 	for i := range p.Waivers {

@@ -23,7 +23,7 @@ func SWF001() finding.Rule {
 			finding.Fail:    "the share is below the minimum even if every unknown licence is free",
 			finding.Unknown: "no software was found, too many licences are unknown, or the answer depends on those that are",
 		},
-		Remedy:   "Replace the components listed as not free, or lower [software] free_share_minimum knowingly.",
+		Remedy:   "Replace the components listed as not free, with the substitutes listed where they are known, or lower [software] free_share_minimum knowingly.",
 		Pitfalls: "Components count alike, whatever their size. Software that no package system knows is not counted: see SWF-003.",
 		Needs:    []string{inventory.KindComponents, inventory.KindLicences},
 		Maps:     finding.Maps{"eu_csf": {"SOV-6.2"}},
@@ -36,12 +36,15 @@ func rounded(share float64) float64 { return math.Round(1e4*share) / 1e4 }
 // JudgeSWF001 gives one finding about the machine.
 func JudgeSWF001(s *inventory.Snapshot, p *configs.Policy) []finding.Finding {
 	var installed inventory.Share
-	var nonfree []string
+	var nonfree, instead []string
 	for i := range s.Components {
 		c := &s.Components[i]
 		installed.Add(c.Licence.Freedom)
 		if c.Licence.Freedom == inventory.NonFree {
 			nonfree = append(nonfree, c.Name)
+			if product := productOf(p.Substitutes, c); product != nil {
+				instead = append(instead, c.Name+": "+product.Substitutes[0].Describe())
+			}
 		}
 	}
 	if installed.Total() == 0 {
@@ -53,6 +56,9 @@ func JudgeSWF001(s *inventory.Snapshot, p *configs.Policy) []finding.Finding {
 	}}
 	if len(nonfree) > 0 {
 		f.Facts["nonfree_components"] = nonfree[:min(len(nonfree), listed)]
+	}
+	if len(instead) > 0 {
+		f.Facts["substitutes"] = names(instead)
 	}
 	minimum, unknown := p.Software.FreeShareMinimum, installed.High()-installed.Low()
 	switch {

@@ -55,6 +55,9 @@ func (p *program) configCheck(args []string) error {
 	if cfg.WaiverErr != nil {
 		return usage(fmt.Errorf("%s is sound, but no waiver is honoured: %w", name, cfg.WaiverErr))
 	}
+	if cfg.FactsErr != nil {
+		return usage(fmt.Errorf("%s is sound, but tables of %s are not used: %w", name, configs.FactsDirectory, cfg.FactsErr))
+	}
 	_, err = fmt.Fprintf(p.stdout, "%s is sound: %d data stores, %d transfers, %d waivers\n", name, len(cfg.Stores), len(cfg.Transfers), len(cfg.Waivers))
 	return err
 }

@@ -16,7 +16,12 @@ func (p *program) inventoryCommand() *cobra.Command {
 		Short: "List software and its licences",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r, err := p.look(cmd.Context(), nil, 0)
+			// The check that says what could be replaced.
+			named, err := choose([]string{report.Replaceable})
+			if err != nil {
+				return err
+			}
+			r, err := p.look(cmd.Context(), named, 0)
 			if err != nil {
 				return err
 			}
