@@ -48,6 +48,7 @@ import (
 	"slices"
 
 	"cityward/collectors/internal/host"
+	"cityward/collectors/internal/licence"
 	"cityward/collectors/inventory"
 )
 
@@ -67,12 +68,14 @@ const (
 // not safe for concurrent use.
 type Collector struct {
 	host   *host.Host
+	texts  *licence.Texts
 	db     *database
 	owners ownership
 }
 
-// New returns a collector of the packages below h's root.
-func New(h *host.Host) *Collector { return &Collector{host: h} }
+// New returns a collector of the packages below h's root. Texts of licences are
+// read by texts.
+func New(h *host.Host, texts *licence.Texts) *Collector { return &Collector{host: h, texts: texts} }
 
 // Collect returns the installed packages, and the owners of the programs among
 // seen.Processes. The package URLs name seen.Machine's operating system.
@@ -85,7 +88,7 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 		vendor = seen.Machine.OS
 	}
 	if now := c.version(vendor); c.db == nil || c.db.version != now {
-		db, err := read(ctx, c.host, now, c.db)
+		db, err := read(ctx, c.host, c.texts, now, c.db)
 		if err != nil {
 			return inventory.Facts{}, err
 		}

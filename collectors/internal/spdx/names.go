@@ -226,3 +226,12 @@ func reference(name string) string {
 	}
 	return strings.Trim(b.String(), "-.")
 }
+
+// Reference gives the LicenseRef of a name that is not known, "" if nothing of the
+// name can be part of one.
+func Reference(name string) string {
+	if name = reference(name); name != "" {
+		return "LicenseRef-" + name
+	}
+	return ""
+}
