@@ -3,6 +3,8 @@ package dpkg
 import (
 	"bufio"
 	"bytes"
+	"maps"
+	"path"
 	"slices"
 	"strings"
 
@@ -115,7 +117,7 @@ func (t *terms) conclude(line string, texts *licence.Texts) (string, inventory.F
 		return a.Expression, a.Freedom
 	}
 	if expression, freedom := spdx.DebianText(line, resolve); expression != "" {
-		return expression, freedom
+		return t.later(line, expression), freedom
 	}
 	if len(strings.Fields(line)) > 8 {
 		return "", inventory.FreedomUnknown
@@ -125,13 +127,38 @@ func (t *terms) conclude(line string, texts *licence.Texts) (string, inventory.F
 
 func (t *terms) resolve(name string, texts *licence.Texts) (string, inventory.Freedom) {
 	a := licence.Answer{}
-	if text, ok := t.texts[textKey(name)]; ok {
+	if text := t.textOf(name); text != nil {
 		a = texts.Classify(text)
 	}
 	if a.Expression == "" && name != nameless {
 		a.Expression = spdx.Reference(name)
 	}
 	return a.Expression, a.Freedom
+}
+
+// textOf gives the text of a name, or of the name with its exception.
+func (t *terms) textOf(name string) []byte {
+	k := textKey(name)
+	if text, ok := t.texts[k]; ok {
+		return text
+	}
+	for _, full := range slices.Sorted(maps.Keys(t.texts)) {
+		if strings.HasPrefix(full, k+"-with-") {
+			return t.texts[full]
+		}
+	}
+	return nil
+}
+
+// later corrects a name without a plus by the grant below it, of which the name is
+// only a summary.
+func (t *terms) later(line, expression string) string {
+	name, only := strings.CutSuffix(expression, "-only")
+	text := bytes.ToLower(bytes.Join(bytes.Fields(t.texts[textKey(line)]), []byte(" ")))
+	if only && !strings.Contains(expression, " ") && bytes.Contains(text, []byte("any later version")) {
+		return name + "-or-later"
+	}
+	return expression
 }
 
 // globs reports whether a Files field covers every file, and whether it covers
@@ -146,17 +173,23 @@ func globs(files []byte) (every, packaging bool) {
 }
 
 // ownFiles reports whether a Files field names the directory that a package is
-// built from: of the package libuuid1 from the source util-linux, libuuid/*. A
-// source's directory of its own name has the sources of all its packages.
+// built from: of the package libuuid1 from the source util-linux, libuuid/*; of
+// libaudit1 from audit, lib/*. A source's directory of its own name has the sources
+// of all its packages.
 func ownFiles(files []byte, r *record) bool {
 	source := r.source
 	if source == "" || source == r.name {
 		return false
 	}
 	stem := strings.TrimRight(strings.TrimSuffix(r.name, "-dev"), "0123456789.-")
+	library := strings.HasPrefix(stem, "lib") && !strings.HasPrefix(source, "lib")
 	for glob := range bytes.FieldsSeq(files) {
-		dir, ok := strings.CutSuffix(strings.TrimPrefix(string(glob), "./"), "/*")
-		if ok && dir != source && (dir == r.name || dir == stem) {
+		dir, last := path.Split(strings.TrimPrefix(string(glob), "./"))
+		dir = strings.TrimSuffix(dir, "/")
+		if !strings.HasPrefix(last, "*") || dir == source {
+			continue
+		}
+		if dir == r.name || dir == stem || library && (dir == "lib" && stem == "lib"+source || dir == "lib/"+stem[3:]) {
 			return true
 		}
 	}

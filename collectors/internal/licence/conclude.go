@@ -61,7 +61,7 @@ func conclude(text []byte, matches []licensecheck.Match) Answer {
 // it came from. More may be terms that no phrase here knows.
 func enough(rest string, words int) bool {
 	n := strings.Count(rest, " ") - 1
-	return n <= 120 || n <= words*2/5
+	return n <= 80 || n <= words/4
 }
 
 // strong leaves out mere references where there is anything else.
@@ -195,7 +195,7 @@ func restricts(rest string) bool {
 		"without modification only;unmodified only;may not redistribute;not redistribute;not be redistributed;redistribution is prohibited;"+
 		"redistribution is not permitted;redistribution not permitted;no redistribution;may not distribute;not be distributed;may not sell;"+
 		"not be sold;shall not be sold;may not resell;sold for profit;derivative works are not;no derivative;no derivatives;"+
-		"non production;production use;may only be used;may be used only;customers only;customer;customers;licensee;licensees;subscription;"+
+		"non production;production use;may only be used;may be used only;use only;only with;for use with;terminates;not authorized;not authorised;customers only;customer;customers;licensee;licensees;subscription;"+
 		"you agree;license agreement;licence agreement;proprietary;for a fee;hosted or managed service;competing product;compete with") || proprietary(rest)
 }
 

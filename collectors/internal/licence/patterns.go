@@ -20,6 +20,7 @@ func newScanner() (*licensecheck.Scanner, error) {
 	}
 	all = append(all,
 		licensecheck.License{ID: "X11", LRE: mit + "\n" + noAdvertising},
+		licensecheck.License{ID: "X11-distribute-modifications-variant", LRE: withModifications(mit) + "\n" + noAdvertising},
 		licensecheck.License{ID: "MIT-open-group", LRE: sell + "\n" + afterMIT(mit) + "\n" + noAdvertising},
 	)
 	for id, phrases := range ownPatterns() {
@@ -42,6 +43,11 @@ in this Software without prior written authorization`
 func afterMIT(mit string) string {
 	_, rest, _ := strings.Cut(mit, "conditions:\n")
 	return rest
+}
+
+// withModifications adds to the MIT pattern the words of ncurses.
+func withModifications(mit string) string {
+	return strings.Replace(mit, "merge, publish, distribute,", "merge, publish, distribute, distribute with modifications,", 1)
 }
 
 // ownPatterns lists, by id, words that only this licence has: of its title, or of
@@ -71,6 +77,12 @@ func ownPatterns() map[string][]string {
 		"LicenseRef-NVIDIA":                  {"License for customer use of NVIDIA software", "NVIDIA Software License Agreement", "NVIDIA Driver License Agreement", "License Agreement for NVIDIA Software Development Kits"},
 		"LicenseRef-Oracle":                  {"Oracle Technology Network License Agreement", "Oracle Binary Code License Agreement", "Oracle No-Fee Terms and Conditions", "Oracle Free Use Terms and Conditions"},
 		"LicenseRef-Microsoft":               {"Microsoft Software License Terms", "Microsoft Software Supplemental License Terms", "MICROSOFT SOFTWARE END USER LICENSE"},
+		"Vixie-Cron":                         {"Distribute freely, except don't remove my name from the source or documentation"},
+		"Info-ZIP":                           {"Info-ZIP is defined as the following set of individuals"},
+		"lsof":                               {"Neither the authors nor Purdue University are responsible for any consequences of the use of this software"},
+		"FDK-AAC":                            {"Software License for The Fraunhofer FDK AAC Codec Library for Android"},
+		"Ubuntu-font-1.0":                    {"UBUNTU FONT LICENCE Version 1.0"},
+		"PCRE2-exception":                    {"EXEMPTION FOR BINARY LIBRARY-LIKE PACKAGES"},
 		"LicenseRef-EULA":                    {"END USER LICENSE AGREEMENT", "END USER LICENCE AGREEMENT", "Software License Agreement __3__ not sold"},
 		"UnRAR":                              {"may not be used to develop a RAR WinRAR compatible archiver", "may not be used to re-create the RAR compression algorithm"},
 	}
@@ -81,7 +93,7 @@ const commonsClause = "CommonsClause" // as licensecheck names it
 // spdxID gives the id of a pattern, "" for one that is no licence by itself.
 func spdxID(pattern string) string {
 	switch pattern {
-	case "Anti996", "GooglePatentClause", "GooglePatentsFile", commonsClause:
+	case "Anti996", "GooglePatentClause", "GooglePatentsFile", "PCRE2-exception", commonsClause:
 		return ""
 	case "Aladdin-9":
 		return "Aladdin"

@@ -94,9 +94,12 @@ func Named(text string) (string, inventory.Freedom) {
 	if id := usual(name); id != "" {
 		return Expression(id)
 	}
-	switch name {
-	case "bsd", "bsd-style", "bsd style", "gnu gpl", "gpl", "gnu general public", "lgpl", "gnu lgpl", "gnu lesser general public",
-		"gnu lesser", "gnu library or lesser general public", "mozilla public", "psf", "python foundation", "public domain", "apache", "zope public",
+	switch name { // without a version the licences themselves say that any serves
+	case "gnu gpl", "gpl", "gnu general public":
+		return Expression("GPL-1.0-or-later")
+	case "lgpl", "gnu lgpl", "gnu lesser general public", "gnu lesser", "gnu library or lesser general public":
+		return Expression("LGPL-2.0-or-later")
+	case "bsd", "bsd-style", "bsd style", "mozilla public", "psf", "python foundation", "public domain", "apache", "zope public",
 		"eclipse public", "artistic", "unicode":
 		if name == "artistic" { // the first version is free in Perl's wording only
 			return "", inventory.FreedomUnknown

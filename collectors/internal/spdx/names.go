@@ -193,10 +193,12 @@ func exceptionID(base, name string) string {
 		return "GCC-exception-3.1"
 	case "libtool":
 		return "Libtool-exception"
-	case "llvm":
+	case "llvm", "gpl2-lgpl2": // of CUPS, which has its words
 		return "LLVM-exception"
 	case "linux-syscall-note", "linux-syscall":
 		return "Linux-syscall-note"
+	case "binary-library-like-packages":
+		return "PCRE2-exception"
 	case "texinfo", "texinfo-tex":
 		return "Texinfo-exception"
 	case "commons-clause":
