@@ -61,8 +61,8 @@ func parseStanzas(in *bufio.Reader, r *record, texts *licence.Texts) (inventory.
 		main = t.own
 	case t.every != "":
 		main = t.every
-	case len(t.others) > limit:
-		main = ""
+	case len(t.others) > limit: // the first are the program's, by custom
+		main = t.others[0]
 	case len(t.others) > 0:
 		main = strings.Join(t.others, ", and ") // the comma binds least
 	}
@@ -94,7 +94,7 @@ func (t *terms) named(line string, text []byte) string {
 }
 
 func (t *terms) keep(line string, text []byte) {
-	if words := strings.Fields(line); len(words) > 8 { // the text begins where its name should be
+	if prose(line) { // the text begins where its name should be
 		text = append([]byte(line+"\n"), text...)
 	}
 	if t.size += len(text); len(text) == 0 || line == "" || t.size > sizeTexts {
@@ -102,6 +102,25 @@ func (t *terms) keep(line string, text []byte) {
 	}
 	k := textKey(line)
 	t.texts[k] = append(t.texts[k][:0:0], text...)
+}
+
+// prose reports whether a line is no list of names: names have few words.
+func prose(line string) bool {
+	n := 0
+	for word := range strings.FieldsSeq(line) {
+		switch strings.ToLower(strings.Trim(word, "(),")) {
+		case "and", "or", "with", "exception", "":
+			n = 0
+			continue
+		}
+		if n++; n > 6 {
+			return true
+		}
+		if strings.HasSuffix(word, ",") {
+			n = 0
+		}
+	}
+	return false
 }
 
 func textKey(line string) string { return strings.ToLower(strings.Join(strings.Fields(line), "-")) }
@@ -112,14 +131,14 @@ func (t *terms) conclude(line string, texts *licence.Texts) (string, inventory.F
 	resolve := func(name string) (string, inventory.Freedom) {
 		return t.resolve(name, texts)
 	}
-	if text, ok := t.texts[textKey(line)]; ok && len(strings.Fields(line)) > 8 {
+	if text, ok := t.texts[textKey(line)]; ok && prose(line) {
 		a := texts.Classify(text)
 		return a.Expression, a.Freedom
 	}
 	if expression, freedom := spdx.DebianText(line, resolve); expression != "" {
 		return t.later(line, expression), freedom
 	}
-	if len(strings.Fields(line)) > 8 {
+	if prose(line) {
 		return "", inventory.FreedomUnknown
 	}
 	return resolve(line)
@@ -130,7 +149,9 @@ func (t *terms) resolve(name string, texts *licence.Texts) (string, inventory.Fr
 	if text := t.textOf(name); text != nil {
 		a = texts.Classify(text)
 	}
-	if a.Expression == "" && name != nameless {
+	// The words of a free licence with more that is not: these are terms of their own.
+	_, known := spdx.Expression(a.Expression)
+	if name != nameless && (a.Expression == "" || a.Freedom == inventory.FreedomUnknown && known == inventory.Free) {
 		a.Expression = spdx.Reference(name)
 	}
 	return a.Expression, a.Freedom

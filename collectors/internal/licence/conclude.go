@@ -36,6 +36,7 @@ func conclude(text []byte, matches []licensecheck.Match) Answer {
 	}
 	found = append(found, grants(words, covered)...)
 	found = slices.DeleteFunc(found, func(f find) bool { return f.id == "" })
+	found = precise(found)
 	slices.SortStableFunc(found, func(a, b find) int { return cmp.Compare(a.lo, b.lo) })
 
 	a := Answer{}
@@ -55,6 +56,20 @@ func conclude(text []byte, matches []licensecheck.Match) Answer {
 		a.Freedom = inventory.NonFree
 	}
 	return a
+}
+
+// precise leaves out names of the GNU family without a version where the version is
+// said elsewhere.
+func precise(found []find) []find {
+	versioned := func(family string) bool {
+		return slices.ContainsFunc(found, func(f find) bool {
+			return strings.HasPrefix(f.id, family) && f.id != "GPL-1.0-or-later" && f.id != "LGPL-2.0-or-later"
+		})
+	}
+	gpl, lgpl := versioned("GPL-"), versioned("LGPL-")
+	return slices.DeleteFunc(found, func(f find) bool {
+		return f.bare && (gpl && f.id == "GPL-1.0-or-later" || lgpl && f.id == "LGPL-2.0-or-later")
+	})
 }
 
 // enough reports whether what belongs to no licence is little: names, years, where
@@ -120,10 +135,11 @@ func join(found []find, words []word) (string, inventory.Freedom) {
 	return spdx.Expression(expression)
 }
 
+// distinct gives the ids of permissive texts.
 func distinct(found []find) []string {
 	var ids []string
-	for _, f := range found {
-		if !slices.Contains(ids, f.id) {
+	for _, f := range found { // of the GNU family are parts of another maker's
+		if !slices.Contains(ids, f.id) && spdx.GNU(strings.ToLower(f.id)) == "" {
 			ids = append(ids, f.id)
 		}
 	}

@@ -12,6 +12,7 @@ type find struct {
 	id     string // SPDX id or expression
 	lo, hi int    // of the text, in bytes
 	weak   bool   // a reference only
+	bare   bool   // a name without a version
 }
 
 // grants looks for what people write in place of a licence's text: that the terms
@@ -93,6 +94,9 @@ func gnu(words []word, i int) (find, int) {
 	if family == "" {
 		return find{}, 0
 	}
+	if end < len(words) && words[end].text == "compatible" {
+		return find{}, 0
+	}
 	if !granting(words, i) {
 		return reference(words, i)
 	}
@@ -141,7 +145,7 @@ func gnu(words []word, i int) (find, int) {
 	if later && version != "" {
 		name += "+"
 	}
-	return find{id: spdx.GNU(name), lo: words[i].lo, hi: words[last-1].hi}, last
+	return find{id: spdx.GNU(name), lo: words[i].lo, hi: words[last-1].hi, bare: version == ""}, last
 }
 
 // reference reads the name of a file in /usr/share/common-licenses. Those without a

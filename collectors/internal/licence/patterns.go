@@ -84,7 +84,7 @@ func ownPatterns() map[string][]string {
 		"Ubuntu-font-1.0":                    {"UBUNTU FONT LICENCE Version 1.0"},
 		"PCRE2-exception":                    {"EXEMPTION FOR BINARY LIBRARY-LIKE PACKAGES"},
 		"LicenseRef-EULA":                    {"END USER LICENSE AGREEMENT", "END USER LICENCE AGREEMENT", "Software License Agreement __3__ not sold"},
-		"UnRAR":                              {"may not be used to develop a RAR WinRAR compatible archiver", "may not be used to re-create the RAR compression algorithm"},
+		"UnRAR":                              {"develop RAR WinRAR compatible archiver", "develop a RAR WinRAR compatible archiver", "re-create the RAR compression algorithm"},
 	}
 }
 

@@ -202,7 +202,7 @@ func (p *parser) resolved(name string) term {
 // SPDX's is spelled alike.
 func ambiguous(lower string) bool {
 	switch lower {
-	case "mit", "x11", "bsd", "mit/x11", "hpnd", "permissive":
+	case "mit", "x11", "bsd", "mit/x11", "hpnd", "permissive", "pd", "public-domain":
 		return true
 	}
 	return false
@@ -289,6 +289,8 @@ func (t *term) add(addition string) bool {
 func either(a, b term) term {
 	free := inventory.FreedomUnknown
 	switch {
+	case slices.Contains(strings.Split(a.text, " OR "), b.text) && !strings.Contains(a.text, " AND "):
+		return a // said before
 	case a.freedom == inventory.Free || b.freedom == inventory.Free:
 		free = inventory.Free
 	case a.freedom == inventory.NonFree && b.freedom == inventory.NonFree:
@@ -300,6 +302,8 @@ func either(a, b term) term {
 func both(a, b term) term {
 	free := inventory.FreedomUnknown
 	switch {
+	case slices.Contains(strings.Split(a.text, " AND "), b.text) && !a.or && !b.or && !strings.Contains(a.text, "("):
+		return a
 	case a.freedom == inventory.NonFree || b.freedom == inventory.NonFree:
 		free = inventory.NonFree
 	case a.freedom == inventory.Free && b.freedom == inventory.Free:
