@@ -22,9 +22,11 @@
 // lists of calls itself Debian, and the package's maintainer has an address at
 // Debian. The second catches what came from a repository that was removed since
 // or from a file. Both are claims that apt's keys, not this program, have
-// checked. Otherwise the area is unknown and the text decides: the main licence
-// of a machine-readable copyright file may show that the package is free; the
-// mere mention of a licence may not, for it often covers the packaging alone.
+// checked. Otherwise the area is unknown and the text decides: of a
+// machine-readable copyright file the stanza of the package's own files, else that
+// of all files, with what the texts below its names say where the names do not; of
+// prose the terms that it grants and quotes. The mere mention of a licence does not
+// show that a package is free, nor does the licence of the packaging.
 //
 // # Who owns a program
 //

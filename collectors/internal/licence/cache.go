@@ -1,7 +1,6 @@
 package licence
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
@@ -44,14 +43,15 @@ func newCache(dir string) cache {
 	if dir == "" {
 		return c
 	}
-	f, err := os.Open(filepath.Join(dir, fileCache))
+	file := filepath.Join(dir, fileCache)
+	if st, err := os.Lstat(file); err != nil || !st.Mode().IsRegular() {
+		return c
+	}
+	f, err := os.Open(file)
 	if err != nil {
 		return c
 	}
 	defer f.Close()
-	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() || st.Size() > sizeCacheFile {
-		return c
-	}
 	text, err := io.ReadAll(io.LimitReader(f, sizeCacheFile))
 	if answers, ok := parseCache(text); ok && err == nil {
 		c.answers = answers
@@ -116,9 +116,8 @@ func (c *cache) save() error {
 	if err != nil {
 		return fmt.Errorf("write cache of licences: %w", err)
 	}
-	out := bufio.NewWriter(tmp)
-	_, err = out.Write(c.format())
-	if err = errors.Join(err, out.Flush(), tmp.Chmod(0o640), tmp.Close()); err == nil {
+	_, err = tmp.Write(c.format())
+	if err = errors.Join(err, tmp.Chmod(0o640), tmp.Close()); err == nil {
 		err = os.Rename(tmp.Name(), filepath.Join(c.dir, fileCache))
 	}
 	if err != nil {

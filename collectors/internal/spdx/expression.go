@@ -42,7 +42,7 @@ func (p *parser) identify(name string) (string, inventory.Freedom) {
 		return id, freedom
 	}
 	if strings.HasPrefix(name, "LicenseRef-") && name == "LicenseRef-"+reference(name[len("LicenseRef-"):]) {
-		return name, inventory.FreedomUnknown
+		return name, freedomOf(name, 0)
 	}
 	bare, later := strings.CutSuffix(lower, "+")
 	id, freedom := known(bare)
@@ -67,7 +67,7 @@ func (p *parser) strictException(t *term) {
 		id = additionsNonFree
 	case strings.HasPrefix(name, "AdditionRef-") && name == "AdditionRef-"+reference(name[len("AdditionRef-"):]):
 		id = name
-		if t.freedom == inventory.Free {
+		if t.freedom == inventory.Free && !among(additionsFree, id) {
 			t.freedom = inventory.FreedomUnknown // an addition may forbid, too
 		}
 	}

@@ -52,6 +52,10 @@ const nonFree = "BSD-3-Clause-No-Military-License BSD-3-Clause-No-Nuclear-Licens
 // refsFree are terms without an id of SPDX's that are free.
 const refsFree = "LicenseRef-public-domain"
 
+// additionsFree permit more than the licence that they are added to, though SPDX has
+// no id for their words.
+const additionsFree = "AdditionRef-OpenSSL-exception"
+
 // additionsNonFree restrict the licence that they are added to.
 const additionsNonFree = "AdditionRef-Commons-Clause"
 
