@@ -161,8 +161,10 @@ func TestParseFull(t *testing.T) {
 				Name: `Exämple "City" \ 1`, Networks: []netip.Prefix{prefix("10.20.0.0/16"), prefix("2001:db8:c1::/48")},
 				Domains: []string{"city.example", "xn--espaa-rta.example"}, Countries: []string{"ES"}, Hardware: "/etc/cityward/assets.csv",
 			},
-			Software: Software{FreeShareMinimum: 1, UnknownShareMaximum: 0.125, LocalPrograms: []string{"/usr/local/bin/registry-sync"},
-				Licences: []StatedLicence{{"pkg:deb/debian/acme-agent", "EUPL-1.2", "contract 2024-17"}}},
+			Software: Software{
+				FreeShareMinimum: 1, UnknownShareMaximum: 0.125, LocalPrograms: []string{"/usr/local/bin/registry-sync"},
+				Licences: []StatedLicence{{"pkg:deb/debian/acme-agent", "EUPL-1.2", "contract 2024-17"}},
+			},
 			Stores: []DataStore{
 				{
 					ID: "civil-registry", Class: ClassCitizen, Paths: []string{"/srv/registry", "/srv/registry/archive"},

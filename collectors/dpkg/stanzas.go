@@ -21,7 +21,6 @@ const sizeTexts = 4 << 20
 type terms struct {
 	header, own, every string   // first lines of License fields
 	others             []string // of files that are not the packaging
-	prose              []byte   // text of the main stanza, where its first line is no name
 
 	texts map[string][]byte // by name, lower case and with dashes
 	size  int

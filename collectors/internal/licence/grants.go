@@ -64,14 +64,12 @@ func phrase(words []word, i int) (find, int) {
 	if end+1 < len(words) && digit(words[end+1].text[0]) {
 		name, last = name+"-"+words[end+1].text, end+2
 	}
-	id := ""
+	id, _ := spdx.Debian(name)
 	switch {
 	case name == "bsd":
 		id = "BSD-3-Clause"
 	case spdx.GNU(name) != "":
 		id = "" // read with the grant, or by reference
-	default:
-		id, _ = spdx.Debian(name)
 	}
 	return find{id: id, lo: words[i].lo, hi: words[last-1].hi, weak: true}, last
 }
@@ -111,7 +109,7 @@ func gnu(words []word, i int) (find, int) {
 				referred, last = also, after
 				break
 			}
-			if version != "" || !within(words, j, i) {
+			if version != "" || j-i >= 8 { // but for "GNU General Public License (GPL)"
 				break
 			}
 			j = after - 1
@@ -162,10 +160,6 @@ func reference(words []word, i int) (find, int) {
 	return find{id: spdx.GNU(name), lo: words[i].lo, hi: words[end-1].hi, weak: true}, end
 }
 
-// within reports whether two names are said together, as "GNU General Public
-// License (GPL)".
-func within(words []word, j, i int) bool { return j-i < 8 }
-
 // versionWord reports whether a word is a version number: after "version" or as
 // part of a name.
 func versionWord(words []word, j int) bool {
@@ -201,7 +195,6 @@ func gnuName(words []word, i int) (family, version string, end int) {
 		}
 		return "", "", 0
 	}
-	family = ""
 	j := i
 	switch text {
 	case "gnu":
@@ -218,7 +211,7 @@ func gnuName(words []word, i int) (family, version string, end int) {
 		switch words[j].text {
 		case "affero":
 			family = "agpl"
-		case "lesser", "library", "libary":
+		case "lesser", "library":
 			family = "lgpl"
 		case "or", "gnu", "general", "public":
 		case "free":
