@@ -149,6 +149,9 @@ func (a *Agent) round(ctx context.Context, short bool) *Report {
 	defer a.began.Store(0)
 
 	facts := a.collect(ctx, short)
+	if err := a.Set.Rest(); err != nil {
+		a.Log.Warn("what was read of licences is not kept", "err", err)
+	}
 	if a.Gaps != nil {
 		facts.Gaps = append(facts.Gaps, a.Gaps()...)
 	}

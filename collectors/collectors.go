@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"cityward/collectors/access"
@@ -24,6 +25,7 @@ import (
 	"cityward/collectors/gobinary"
 	"cityward/collectors/internal/host"
 	"cityward/collectors/internal/kernel"
+	"cityward/collectors/internal/licence"
 	"cityward/collectors/inventory"
 	"cityward/collectors/java"
 	"cityward/collectors/machine"
@@ -68,6 +70,7 @@ type Machine struct {
 	Config *configs.Config
 
 	kernel *kernel.Kernel // the one capture in the kernel, or why there is none
+	texts  *licence.Texts // reads the texts of licences, for all
 }
 
 // All is the catalogue.
@@ -78,13 +81,13 @@ func All() []Spec {
 		{"engine", []string{inventory.KindEngines}, false, func(m *Machine) Collector { return engine.New(m.Host, m.Config) }},
 		{"storage", []string{inventory.KindStorage}, false, func(m *Machine) Collector { return storage.New(m.Host, m.Config) }},
 		{"access", []string{inventory.KindAccess}, false, func(m *Machine) Collector { return access.New(m.Host, m.Config) }},
-		{"dpkg", []string{inventory.KindComponents, inventory.KindLicences}, true, func(m *Machine) Collector { return dpkg.New(m.Host) }},
+		{"dpkg", []string{inventory.KindComponents, inventory.KindLicences}, true, func(m *Machine) Collector { return dpkg.New(m.Host, m.texts) }},
 		{"apk", []string{inventory.KindComponents, inventory.KindLicences}, true, func(m *Machine) Collector { return apk.New(m.Host) }},
 		{"rpm", []string{inventory.KindComponents, inventory.KindLicences}, true, func(m *Machine) Collector { return rpm.New(m.Host) }},
-		{"python", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return python.New(m.Host) }},
-		{"node", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return node.New(m.Host) }},
+		{"python", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return python.New(m.Host, m.texts) }},
+		{"node", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return node.New(m.Host, m.texts) }},
 		{"gobinary", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return gobinary.New(m.Host) }},
-		{"java", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return java.New(m.Host) }},
+		{"java", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return java.New(m.Host, m.texts) }},
 		{"flow", []string{inventory.KindFlows, inventory.KindListeners}, true, func(m *Machine) Collector { return flow.New(m.Host, m.Config, m.kernel) }},
 		{"custody", []string{inventory.KindHoldings}, true, func(m *Machine) Collector { return custody.New(m.Host, m.Config, m.kernel) }},
 		{"geo", []string{inventory.KindPlaces}, true, func(m *Machine) Collector { return geo.New(m.Host, m.Config) }},
@@ -111,6 +114,7 @@ func (e Entry) Configure(cfg *configs.Config) {
 type Set struct {
 	host    *host.Host // nil for a set that Of made
 	kernel  *kernel.Kernel
+	texts   *licence.Texts // nil likewise
 	entries []Entry
 	waker   *waker // nil before the first call of Wake
 
@@ -124,9 +128,9 @@ func Build(catalogue []Spec, root string, cfg *configs.Config, now func() time.T
 	if err != nil {
 		return nil, err
 	}
-	m := &Machine{Host: h, Config: cfg}
+	m := &Machine{Host: h, Config: cfg, texts: licence.New(cfg.State)}
 	m.kernel = capture(h, cfg.Capture)
-	set := &Set{host: h, kernel: m.kernel}
+	set := &Set{host: h, kernel: m.kernel, texts: m.texts}
 	if err := m.kernel.Err(); errors.Is(err, kernel.ErrPins) {
 		set.unpinned = err
 		unpinned := cfg.Capture
@@ -135,7 +139,11 @@ func Build(catalogue []Spec, root string, cfg *configs.Config, now func() time.T
 		set.kernel = m.kernel
 	}
 	for _, spec := range catalogue {
-		set.entries = append(set.entries, Entry{spec.Name, spec.Kinds, spec.Prompt, spec.New(m)})
+		collector := spec.New(m)
+		if slices.Contains(spec.Kinds, inventory.KindLicences) {
+			collector = &stated{Collector: collector, name: spec.Name, cfg: cfg}
+		}
+		set.entries = append(set.entries, Entry{spec.Name, spec.Kinds, spec.Prompt, collector})
 	}
 	return set, nil
 }
@@ -178,6 +186,15 @@ func Of(entries ...Entry) *Set { return &Set{entries: entries} }
 
 // Entries lists the collectors in the order in which they run.
 func (s *Set) Entries() []Entry { return s.entries }
+
+// Rest is called after a round: what only a round needs is freed. An error is for
+// the log; it costs time at the next start.
+func (s *Set) Rest() error {
+	if s.texts == nil {
+		return nil
+	}
+	return s.texts.Rest()
+}
 
 // Close ends what collectors hold and releases the machine, once.
 func (s *Set) Close() error {

@@ -18,6 +18,7 @@ package configs
 import (
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -33,6 +34,7 @@ type Config struct {
 	Log     Log
 
 	Source string // the file it was read from; "" the embedded default
+	State  string // directory in which a daemon keeps what outlives a restart; "" none. Not of the file
 }
 
 // Policy is what should be: the part of the configuration that checks judge by.
@@ -104,9 +106,27 @@ type Log struct {
 
 // Software is what the city demands of software freedom.
 type Software struct {
-	FreeShareMinimum    float64  // 0 to 1, of installed components
-	UnknownShareMaximum float64  // 0 to 1; above it the share is unknown
-	LocalPrograms       []string // paths of programs the city built or installed itself, beside any package
+	FreeShareMinimum    float64         // 0 to 1, of installed components
+	UnknownShareMaximum float64         // 0 to 1; above it the share is unknown
+	LocalPrograms       []string        // paths of programs the city built or installed itself, beside any package
+	Licences            []StatedLicence // [[software.licence]]
+}
+
+// StatedLicence is what a person states of the terms of a package: it overrules
+// what is found.
+type StatedLicence struct {
+	Package    string // name in any ecosystem, or package URL, of one version or of all
+	Expression string // SPDX licence expression
+	Reason     string
+}
+
+// Of reports whether the statement is of a package.
+func (l *StatedLicence) Of(name, purl string) bool {
+	if !strings.HasPrefix(l.Package, "pkg:") {
+		return l.Package == name
+	}
+	rest, ok := strings.CutPrefix(purl, l.Package)
+	return ok && (rest == "" || rest[0] == '@' || rest[0] == '?')
 }
 
 // Classes of data.

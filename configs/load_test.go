@@ -81,7 +81,7 @@ func TestDefaultDocumentsAll(t *testing.T) {
 	cfg := parse(t, []byte(main))
 	for field, v := range reflect.ValueOf(*cfg).Fields() {
 		switch field.Name {
-		case "Source":
+		case "Source", "State":
 		case "Policy":
 			for _, part := range []any{cfg.City, cfg.Software, cfg.Stores, cfg.Transfers, cfg.Custody} {
 				filled(t, reflect.TypeOf(part).String(), reflect.ValueOf(part))
@@ -162,7 +162,10 @@ func TestParseFull(t *testing.T) {
 				Name: `Exämple "City" \ 1`, Networks: []netip.Prefix{prefix("10.20.0.0/16"), prefix("2001:db8:c1::/48")},
 				Domains: []string{"city.example", "xn--espaa-rta.example"}, Countries: []string{"ES"}, Hardware: "/etc/cityward/assets.csv",
 			},
-			Software: Software{FreeShareMinimum: 1, UnknownShareMaximum: 0.125, LocalPrograms: []string{"/usr/local/bin/registry-sync"}},
+			Software: Software{
+				FreeShareMinimum: 1, UnknownShareMaximum: 0.125, LocalPrograms: []string{"/usr/local/bin/registry-sync"},
+				Licences: []StatedLicence{{"pkg:deb/debian/acme-agent", "EUPL-1.2", "contract 2024-17"}},
+			},
 			Stores: []DataStore{
 				{
 					ID: "civil-registry", Class: ClassCitizen, Paths: []string{"/srv/registry", "/srv/registry/archive"},

@@ -88,6 +88,16 @@ func (s *Software) read(t *table) {
 	set(t, "free_share_minimum", &s.FreeShareMinimum, share)
 	set(t, "unknown_share_maximum", &s.UnknownShareMaximum, share)
 	set(t, "local_programs", &s.LocalPrograms, listOf(parsed(parsePath)))
+	s.Licences = nil
+	once := once(parsed(parseWords))
+	for _, row := range t.rows("licence") {
+		var l StatedLicence
+		need(row, "package", &l.Package, once)
+		need(row, "expression", &l.Expression, parsed(parseWords))
+		need(row, "reason", &l.Reason, parsed(parseWords))
+		row.close()
+		s.Licences = append(s.Licences, l)
+	}
 	t.close()
 }
 

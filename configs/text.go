@@ -47,6 +47,12 @@ func (c *Config) Text() []byte {
 	w.plain("free_share_minimum", strconv.FormatFloat(c.Software.FreeShareMinimum, 'f', -1, 64))
 	w.plain("unknown_share_maximum", strconv.FormatFloat(c.Software.UnknownShareMaximum, 'f', -1, 64))
 	w.list("local_programs", quoted(c.Software.LocalPrograms))
+	for _, l := range c.Software.Licences {
+		w.head("[[software.licence]]")
+		w.text("package", l.Package)
+		w.text("expression", l.Expression)
+		w.text("reason", l.Reason)
+	}
 	w.custody(&c.Custody)
 	for _, s := range c.Stores {
 		w.store(s)

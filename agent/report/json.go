@@ -85,7 +85,7 @@ func (d documenter) inventory(running bool) jsonInventory {
 }
 
 func licence(l inventory.Licence) jsonLicence {
-	return jsonLicence{known(l.Declared), known(l.Expression), known(l.Source), l.Freedom.String()}
+	return jsonLicence{known(l.Declared), known(l.Expression), known(l.Source), l.Freedom.String(), known(l.Disputed)}
 }
 
 func program(p *inventory.Program) jsonProgram {

@@ -66,6 +66,7 @@ type jsonLicence struct {
 	Expression *string `json:"expression"`
 	Source     *string `json:"source"`
 	Freedom    string  `json:"freedom"`
+	Disputed   *string `json:"disputed"`
 }
 
 type jsonProgram struct {

@@ -112,6 +112,7 @@ func (p *program) serve(ctx context.Context, load func() (*configs.Config, error
 	if err != nil {
 		return err
 	}
+	cfg.State = ledger.StateDir()
 	set, err := collectors.Build(collectors.All(), p.root, cfg, time.Now)
 	if err != nil {
 		return usage(err)

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"cityward/collectors/internal/host"
+	"cityward/collectors/internal/licence"
 	"cityward/collectors/internal/rpmdb"
 	"cityward/collectors/inventory"
 )
@@ -17,17 +18,17 @@ import (
 // database is what one reading of the package database gave.
 type database struct {
 	version    version
-	components []inventory.Component       // sorted by name and architecture
-	lists      []string                    // name of each component's file list, without .list; "" none
-	diversions map[string]diversion        // by the diverted path
-	licences   map[stamp]inventory.Licence // by copyright file, what the text says
+	components []inventory.Component         // sorted by name and architecture
+	lists      []string                      // name of each component's file list, without .list; "" none
+	diversions map[string]diversion          // by the diverted path
+	licences   map[subject]inventory.Licence // what the copyright file of a package says
 	gaps       []inventory.Gap
 }
 
 // read reads the whole database but the contents of the file lists. What the
 // old database knows of a copyright file that is unchanged is kept.
-func read(ctx context.Context, h *host.Host, at version, old *database) (*database, error) {
-	db := &database{version: at, licences: make(map[stamp]inventory.Licence)}
+func read(ctx context.Context, h *host.Host, texts *licence.Texts, at version, old *database) (*database, error) {
+	db := &database{version: at, licences: make(map[subject]inventory.Licence)}
 	if _, err := h.Stat(dirAdmin); host.Gone(err) {
 		if !elsewhere(h) {
 			db.gaps = append(db.gaps, gap(dirAdmin, "no dpkg database, and none of another system that is known", 0))
@@ -49,7 +50,7 @@ func read(ctx context.Context, h *host.Host, at version, old *database) (*databa
 		if i%64 == 0 && ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		text, err := db.licence(h, in, r.name, old)
+		text, err := db.licence(h, in, r, texts, old)
 		if err != nil {
 			unread.add(dirDoc + "/" + r.name + "/copyright: " + host.Cause(err))
 		}

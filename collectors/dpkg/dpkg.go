@@ -22,9 +22,11 @@
 // lists of calls itself Debian, and the package's maintainer has an address at
 // Debian. The second catches what came from a repository that was removed since
 // or from a file. Both are claims that apt's keys, not this program, have
-// checked. Otherwise the area is unknown and the text decides: the main licence
-// of a machine-readable copyright file may show that the package is free; the
-// mere mention of a licence may not, for it often covers the packaging alone.
+// checked. Otherwise the area is unknown and the text decides: of a
+// machine-readable copyright file the stanza of the package's own files, else that
+// of all files, with what the texts below its names say where the names do not; of
+// prose the terms that it grants and quotes. The mere mention of a licence does not
+// show that a package is free, nor does the licence of the packaging.
 //
 // # Who owns a program
 //
@@ -48,6 +50,7 @@ import (
 	"slices"
 
 	"cityward/collectors/internal/host"
+	"cityward/collectors/internal/licence"
 	"cityward/collectors/inventory"
 )
 
@@ -67,12 +70,14 @@ const (
 // not safe for concurrent use.
 type Collector struct {
 	host   *host.Host
+	texts  *licence.Texts
 	db     *database
 	owners ownership
 }
 
-// New returns a collector of the packages below h's root.
-func New(h *host.Host) *Collector { return &Collector{host: h} }
+// New returns a collector of the packages below h's root. Texts of licences are
+// read by texts.
+func New(h *host.Host, texts *licence.Texts) *Collector { return &Collector{host: h, texts: texts} }
 
 // Collect returns the installed packages, and the owners of the programs among
 // seen.Processes. The package URLs name seen.Machine's operating system.
@@ -85,7 +90,7 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 		vendor = seen.Machine.OS
 	}
 	if now := c.version(vendor); c.db == nil || c.db.version != now {
-		db, err := read(ctx, c.host, now, c.db)
+		db, err := read(ctx, c.host, c.texts, now, c.db)
 		if err != nil {
 			return inventory.Facts{}, err
 		}

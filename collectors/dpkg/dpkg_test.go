@@ -90,7 +90,7 @@ func write(t testing.TB, root, path, text string) {
 }
 
 func TestComponents(t *testing.T) {
-	facts := collect(t, New(open(t, "testdata/debian")), debian())
+	facts := collect(t, New(open(t, "testdata/debian"), texts), debian())
 	type row struct {
 		purl, source, supplier, area, expression, origin string
 		freedom                                          inventory.Freedom
@@ -98,12 +98,12 @@ func TestComponents(t *testing.T) {
 	glibc := "GNU Libc Maintainers <debian-glibc@lists.debian.org>"
 	pg := "Debian PostgreSQL Maintainers <team+postgresql@tracker.debian.org>"
 	want := []row{
-		{"pkg:deb/debian/acme-agent@3.1%2Bbuild7?arch=amd64", "", "Acme GmbH", "", "", "mention in the copyright file", inventory.FreedomUnknown},
+		{"pkg:deb/debian/acme-agent@3.1%2Bbuild7?arch=amd64", "", "Acme GmbH", "", "", "", inventory.FreedomUnknown},
 		{"pkg:deb/debian/adduser@3.134?arch=all", "", "Debian Adduser Developers <adduser@packages.debian.org>", "main", "GPL-2.0-or-later", "archive area, copyright file", inventory.Free},
-		{"pkg:deb/debian/bash@5.2.15-2%2Bb9?arch=amd64", "", "Matthias Klose <doko@debian.org>", "main", "GPL-3.0-or-later", "archive area, mention in the copyright file", inventory.Free},
+		{"pkg:deb/debian/bash@5.2.15-2%2Bb9?arch=amd64", "", "Matthias Klose <doko@debian.org>", "main", "GPL-3.0-or-later", "archive area, text of the copyright file", inventory.Free},
 		{"pkg:deb/debian/dash@0.5.12-2?arch=amd64", "", "Andrej Shadura <andrewsh@debian.org>", "main", "BSD-3-Clause", "archive area, copyright file", inventory.Free},
 		{"pkg:deb/debian/g%2B%2B@4:12.2.0-3?arch=amd64", "gcc-defaults", "Debian GCC Maintainers <debian-gcc@lists.debian.org>", "main", "BSD-3-Clause", "archive area, copyright file", inventory.Free},
-		{"pkg:deb/debian/intel-microcode@3.20250812.1~deb12u1?arch=amd64", "", "Henrique de Moraes Holschuh <hmh@debian.org>", "non-free-firmware", "", "archive area", inventory.NonFree},
+		{"pkg:deb/debian/intel-microcode@3.20250812.1~deb12u1?arch=amd64", "", "Henrique de Moraes Holschuh <hmh@debian.org>", "non-free-firmware", "LicenseRef-intel-binary-only", "archive area, copyright file", inventory.NonFree},
 		{"pkg:deb/debian/libc6@2.36-9%2Bdeb12u14?arch=amd64", "glibc", glibc, "main", "", "archive area", inventory.Free},
 		{"pkg:deb/debian/libc6@2.36-9%2Bdeb12u14?arch=i386", "glibc", glibc, "main", "", "archive area", inventory.Free},
 		{"pkg:deb/debian/libpq-dev@15.18-0%2Bdeb12u1?arch=amd64", "postgresql-15", pg, "main", "BSD-3-Clause", "archive area, copyright file", inventory.Free},
@@ -137,7 +137,7 @@ func TestForeignArchive(t *testing.T) {
 			root := debianTree(t)
 			write(t, root, path, "Origin: Example\nSuite: stable\n")
 			got := make(map[string]inventory.Component)
-			for _, c := range collect(t, New(open(t, root)), nil).Components {
+			for _, c := range collect(t, New(open(t, root), texts), nil).Components {
 				got[c.Name] = c
 			}
 			if c := got["dash"]; c.Area != "" || c.Licence.Freedom != inventory.Free || c.Licence.Source != "copyright file" {
@@ -157,7 +157,7 @@ func TestForeignArchive(t *testing.T) {
 }
 
 func TestNoDatabase(t *testing.T) {
-	facts := collect(t, New(open(t, t.TempDir())), nil)
+	facts := collect(t, New(open(t, t.TempDir()), texts), nil)
 	want := []inventory.Gap{gap("/var/lib/dpkg", "no dpkg database, and none of another system that is known", 0)}
 	if !reflect.DeepEqual(facts.Gaps, want) || len(facts.Components) > 0 {
 		t.Errorf("got %+v", facts)
@@ -169,7 +169,7 @@ func TestImage(t *testing.T) {
 	root := t.TempDir()
 	write(t, root, "var/lib/dpkg/status.d/netbase", "Package: netbase\nVersion: 6.4\nArchitecture: all\nMaintainer: Marco d'Itri <md@linux.it>")
 	write(t, root, "var/lib/dpkg/status.d/netbase.md5sums", "d41d8cd98f00b204e9800998ecf8427e  etc/protocols\n")
-	facts := collect(t, New(open(t, root)), nil)
+	facts := collect(t, New(open(t, root), texts), nil)
 	if len(facts.Components) != 1 || facts.Components[0].PURL != "pkg:deb/linux/netbase@6.4?arch=all" {
 		t.Errorf("components %+v", facts.Components)
 	}
@@ -242,7 +242,7 @@ func TestDamage(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			root := debianTree(t)
 			test.damage(t, root)
-			facts := collect(t, New(open(t, root)), nil)
+			facts := collect(t, New(open(t, root), texts), nil)
 			if len(facts.Components) != test.components {
 				t.Errorf("%d components, want %d", len(facts.Components), test.components)
 			}
@@ -262,7 +262,7 @@ func TestUnreadable(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c := New(open(t, root))
+	c := New(open(t, root), texts)
 	write(t, root, "var/lib/dpkg/status.d/adduser", "Package: adduser\nVersion: 1\nArchitecture: all\n")
 	var facts inventory.Facts
 	var err error
@@ -289,7 +289,7 @@ func TestUnreadable(t *testing.T) {
 
 func TestRounds(t *testing.T) {
 	root := debianTree(t)
-	c := New(open(t, root))
+	c := New(open(t, root), texts)
 	first := collect(t, c, debian())
 	second := collect(t, c, debian())
 	if !reflect.DeepEqual(first, second) {
@@ -305,13 +305,13 @@ func TestRounds(t *testing.T) {
 	if third := collect(t, c, debian()); len(third.Components) != len(first.Components)-1 {
 		t.Errorf("dash was removed: %d components, before %d", len(third.Components), len(first.Components))
 	}
-	if fresh := collect(t, New(c.host), debian()); !reflect.DeepEqual(fresh, collect(t, c, debian())) {
+	if fresh := collect(t, New(c.host, texts), debian()); !reflect.DeepEqual(fresh, collect(t, c, debian())) {
 		t.Error("what is kept between rounds changes the answer")
 	}
 }
 
 func TestCancelled(t *testing.T) {
-	c := New(open(t, "testdata/debian"))
+	c := New(open(t, "testdata/debian"), texts)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := c.Collect(ctx, &inventory.Facts{}); !errors.Is(err, context.Canceled) {

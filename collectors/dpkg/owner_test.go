@@ -55,7 +55,7 @@ func ownersOf(facts inventory.Facts) map[string]string {
 
 func TestOwners(t *testing.T) {
 	h := open(t, "testdata/debian")
-	c := New(h)
+	c := New(h, texts)
 	pg := "pkg:deb/debian/postgresql-common@248%2Bdeb12u1?arch=all"
 	want := map[string]string{
 		"/usr/bin/acme-agent":                            "pkg:deb/debian/acme-agent@3.1%2Bbuild7?arch=amd64",
@@ -85,7 +85,7 @@ func TestLocalDiversion(t *testing.T) {
 	write(t, root, "var/lib/dpkg/diversions", "/usr/bin/dash\n/usr/bin/dash.real\n:\n")
 	write(t, root, "usr/bin/dash.real", "the package's")
 	h := open(t, root)
-	got := ownersOf(collect(t, New(h), running(t, h, "/usr/bin/dash", "/usr/bin/dash.real")))
+	got := ownersOf(collect(t, New(h, texts), running(t, h, "/usr/bin/dash", "/usr/bin/dash.real")))
 	want := map[string]string{"/usr/bin/dash.real": "pkg:deb/debian/dash@0.5.12-2?arch=amd64"}
 	if !maps.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
@@ -98,7 +98,7 @@ func TestUnmerged(t *testing.T) {
 	remove(t, filepath.Join(root, "bin"))
 	write(t, root, "bin/dash", "the package's")
 	h := open(t, root)
-	got := ownersOf(collect(t, New(h), running(t, h, "/bin/dash", "/usr/bin/dash")))
+	got := ownersOf(collect(t, New(h, texts), running(t, h, "/bin/dash", "/usr/bin/dash")))
 	want := map[string]string{"/bin/dash": "pkg:deb/debian/dash@0.5.12-2?arch=amd64"}
 	if !maps.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
@@ -141,7 +141,7 @@ func TestWhoseFile(t *testing.T) {
 			p.Executable = path
 			seen := debian()
 			seen.Processes = []inventory.Process{first, p}
-			facts := collect(t, New(h), seen)
+			facts := collect(t, New(h, texts), seen)
 			want := []inventory.Owner{{Path: path, File: p.File, PURL: "pkg:deb/debian/dash@0.5.12-2?arch=amd64"}}
 			if !test.owned {
 				want = nil
@@ -163,7 +163,7 @@ func TestUnreadableList(t *testing.T) {
 	remove(t, list)
 	mkfifo(t, list)
 	h := open(t, root)
-	c := New(h)
+	c := New(h, texts)
 	for range 2 {
 		facts := collect(t, c, running(t, h, "/usr/bin/dash", "/usr/bin/bash"))
 		if owners := ownersOf(facts); len(owners) != 1 || owners["/usr/bin/bash"] == "" {
@@ -179,7 +179,7 @@ func TestUnreadableList(t *testing.T) {
 func TestUpgrade(t *testing.T) {
 	root := debianTree(t)
 	h := open(t, root)
-	c := New(h)
+	c := New(h, texts)
 	collect(t, c, running(t, h, "/usr/bin/dash"))
 	if err := os.Remove(filepath.Join(root, "usr/bin/dash")); err != nil {
 		t.Fatal(err)

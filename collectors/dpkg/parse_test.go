@@ -25,20 +25,20 @@ func TestParseCopyright(t *testing.T) {
 		{"no stanza for all", format + "\nFiles: src/*\nLicense: GPL-2 or Expat\n\nFiles: lib/*\nLicense: ISC\n\nFiles: debian/*\nLicense: GPL-3\n", inventory.Licence{Declared: "GPL-2 or Expat, and ISC", Expression: "(GPL-2.0-only OR MIT) AND ISC", Source: sourceStanza, Freedom: inventory.Free}},
 		{"header alone", format + "License: MPL-2.0\n", inventory.Licence{Declared: "MPL-2.0", Expression: "MPL-2.0", Source: sourceStanza, Freedom: inventory.Free}},
 		{"packaging alone", format + "\nFiles: debian/*\nLicense: GPL-3\n", inventory.Licence{}},
-		{"own name", format + "\nFiles: *\nLicense: acme-1\n", inventory.Licence{Declared: "acme-1", Source: sourceStanza}},
+		{"own name", format + "\nFiles: *\nLicense: acme-1\n", inventory.Licence{Declared: "acme-1", Expression: "LicenseRef-acme-1", Source: sourceStanza}},
 		{"name missing", format + "\nFiles: *\nLicense:\n Permission is granted\n", inventory.Licence{}},
-		{"control characters", format + "\nFiles: *\nLicense: a\x1b[2Jb\n", inventory.Licence{Declared: "a\ufffd[2Jb", Source: sourceStanza}},
+		{"control characters", format + "\nFiles: *\nLicense: a\x1b[2Jb\n", inventory.Licence{Declared: "a\ufffd[2Jb", Expression: "LicenseRef-a-2Jb", Source: sourceStanza}},
 		{"old format", "Format-Specification: http://dep.debian.net/deps/dep5\n\nFiles: *\nLicense: GPL-3+\n", inventory.Licence{Declared: "GPL-3+", Expression: "GPL-3.0-or-later", Source: sourceStanza, Freedom: inventory.Free}},
-		{"mention", "See `/usr/share/common-licenses/Apache-2.0'.\n", inventory.Licence{Declared: "Apache-2.0", Expression: "Apache-2.0", Source: sourceMention}},
-		{"mention of a version", "version 2.1\nSee /usr/share/common-licenses/LGPL-2.1.", inventory.Licence{Declared: "LGPL-2.1", Expression: "LGPL-2.1-only", Source: sourceMention}},
-		{"mention of later versions", "or any later version\nSee /usr/share/common-licenses/GPL-2.", inventory.Licence{Declared: "GPL-2", Expression: "GPL-2.0-or-later", Source: sourceMention}},
-		{"mention without version", "/usr/share/common-licenses/GPL", inventory.Licence{Declared: "GPL", Source: sourceMention}},
-		{"two mentions", "/usr/share/common-licenses/GPL-2 or /usr/share/common-licenses/Artistic", inventory.Licence{Declared: "Artistic, GPL-2", Source: sourceMention}},
+		{"mention", "See `/usr/share/common-licenses/Apache-2.0'.\n", inventory.Licence{Expression: "Apache-2.0", Source: sourceText}},
+		{"mention of a version", "version 2.1\nSee /usr/share/common-licenses/LGPL-2.1.", inventory.Licence{Expression: "LGPL-2.1-only", Source: sourceText}},
+		{"mention of later versions", "or any later version\nSee /usr/share/common-licenses/GPL-2.", inventory.Licence{Expression: "GPL-2.0-or-later", Source: sourceText}},
+		{"mention without version", "/usr/share/common-licenses/GPL", inventory.Licence{}},
+		{"two mentions", "/usr/share/common-licenses/GPL-2 or /usr/share/common-licenses/Artistic", inventory.Licence{Expression: "GPL-2.0-only OR Artistic-1.0-Perl", Source: sourceText}},
 		{"prose", "You may not use this.", inventory.Licence{}},
 		{"empty", "", inventory.Licence{}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := parseCopyright(reader(test.text))
+			got, err := parseCopyright(reader(test.text), &record{name: "acme"}, texts)
 			if err != nil || got != test.want {
 				t.Errorf("got %+v, %v\nwant %+v", got, err, test.want)
 			}
@@ -144,11 +144,11 @@ func FuzzStatus(f *testing.F) {
 func FuzzCopyright(f *testing.F) {
 	seeds(f, "usr/share/doc")
 	f.Fuzz(func(t *testing.T, text string) {
-		l, err := parseCopyright(reader(text))
+		l, err := parseCopyright(reader(text), &record{name: "acme"}, texts)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if l.Declared == "" && l != (inventory.Licence{}) || l.Expression == "" && l.Freedom != inventory.FreedomUnknown {
+		if l.Source == "" && l != (inventory.Licence{}) || l.Expression == "" && l.Freedom == inventory.Free {
 			t.Errorf("an answer from nothing: %+v", l)
 		}
 	})

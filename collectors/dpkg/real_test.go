@@ -40,7 +40,7 @@ func TestSameAsDpkgQuery(t *testing.T) {
 			want = append(want, rest)
 		}
 	}
-	facts := collect(t, New(open(t, "/")), nil)
+	facts := collect(t, New(open(t, "/"), texts), nil)
 	var got []string
 	for _, c := range facts.Components {
 		source := c.Source
@@ -121,7 +121,7 @@ func TestSameAsDpkgSearch(t *testing.T) {
 			listed[path] = packages
 		}
 	}
-	facts := collect(t, New(h), running(t, h, paths...))
+	facts := collect(t, New(h, texts), running(t, h, paths...))
 	names := make(map[string]string)
 	for _, c := range facts.Components {
 		names[c.PURL] = c.Name
@@ -184,16 +184,16 @@ func generate(tb testing.TB, n int) string {
 
 func bench(b *testing.B, root string, seen func(c *Collector) *inventory.Facts) {
 	h := open(b, root)
-	facts := seen(New(h))
+	facts := seen(New(h, texts))
 	b.Run("cold", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			collect(b, New(h), facts)
+			collect(b, New(h, texts), facts)
 		}
 	})
 	b.Run("warm", func(b *testing.B) {
 		b.ReportAllocs()
-		c := New(h)
+		c := New(h, texts)
 		collect(b, c, facts)
 		for b.Loop() {
 			collect(b, c, facts)
@@ -201,7 +201,7 @@ func bench(b *testing.B, root string, seen func(c *Collector) *inventory.Facts) 
 	})
 	b.Run("new program", func(b *testing.B) {
 		b.ReportAllocs()
-		c := New(h)
+		c := New(h, texts)
 		collect(b, c, facts)
 		for b.Loop() {
 			c.owners = ownership{}

@@ -103,8 +103,9 @@ func (f Freedom) String() string {
 type Licence struct {
 	Declared   string // as its maker wrote it, "" if nothing is written
 	Expression string // SPDX expression, "" if it could not be concluded
-	Source     string // where the answer comes from: "archive area", "copyright file"
+	Source     string // where the answer comes from: "archive area", "copyright file", "policy"
 	Freedom    Freedom
+	Disputed   string // ids in the expression that the OSI approved and the FSF calls non-free, "" none
 }
 
 // Component is one installed piece of software.

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"cityward/collectors/internal/host"
+	"cityward/collectors/internal/licence"
 	"cityward/collectors/inventory"
 )
 
@@ -43,7 +44,7 @@ type archive struct {
 	cut        error // why not all archives within were read
 }
 
-func read(ctx context.Context, h *host.Host, file string) (archive, error) {
+func read(ctx context.Context, h *host.Host, texts *licence.Texts, file string) (archive, error) {
 	f, err := h.Open(file)
 	if err != nil {
 		return archive{}, err
@@ -58,12 +59,12 @@ func read(ctx context.Context, h *host.Host, file string) (archive, error) {
 	case info.Size() > sizeFile:
 		return archive{}, host.ErrTooLarge
 	}
-	return parse(ctx, f, info.Size(), path.Base(file))
+	return parse(ctx, texts, f, info.Size(), path.Base(file))
 }
 
 // parse reads an archive and those within it.
-func parse(ctx context.Context, r io.ReaderAt, size int64, base string) (archive, error) {
-	u := unpacking{ctx: ctx, left: sizeUnpacked, list: sizeListed, hold: sizeHeld}
+func parse(ctx context.Context, texts *licence.Texts, r io.ReaderAt, size int64, base string) (archive, error) {
+	u := unpacking{ctx: ctx, texts: texts, left: sizeUnpacked, list: sizeListed, hold: sizeHeld}
 	err := u.archive(r, size, base, 0)
 	return archive{u.components, u.cut}, err
 }
@@ -71,6 +72,7 @@ func parse(ctx context.Context, r io.ReaderAt, size int64, base string) (archive
 // unpacking is the work on one file.
 type unpacking struct {
 	ctx        context.Context
+	texts      *licence.Texts
 	left       int64 // bytes that may still be unpacked
 	list, hold int64 // likewise, read for lists and held at a time
 	inner      int   // archives within that were read
@@ -92,6 +94,7 @@ func (u *unpacking) archive(r io.ReaderAt, size int64, base string, depth int) e
 	}
 	listed.left = 1 << 62 // what follows has bounds of its own
 	var d description
+	var terms []*zip.File
 	for _, f := range z.File {
 		if err := u.ctx.Err(); err != nil {
 			return err
@@ -103,17 +106,37 @@ func (u *unpacking) archive(r io.ReaderAt, size int64, base string, depth int) e
 			if !d.maven(f.Name, func() []byte { return u.text(f) }) {
 				u.cut = errBudget
 			}
+		case licence.File(f.Name) && strings.TrimPrefix(f.Name, "META-INF/") == path.Base(f.Name) && len(terms) < 2:
+			terms = append(terms, f)
 		case packed(f.Name) && !strings.HasSuffix(f.Name, "/"):
 			u.within(r, f, depth)
 		}
 	}
 	found := d.components(base)
+	if len(found) > 0 { // the last is the archive itself
+		l := &found[len(found)-1].Licence
+		*l = u.complete(*l, terms)
+	}
 	if len(u.components)+len(found) > mostFound {
 		u.cut = errBudget
 		return nil
 	}
 	u.components = append(u.components, found...)
 	return nil
+}
+
+// complete reads the texts of an archive that states no licence that is known.
+func (u *unpacking) complete(l inventory.Licence, files []*zip.File) inventory.Licence {
+	if !licence.Open(l) {
+		return l
+	}
+	var texts [][]byte
+	for _, f := range files {
+		if text := u.text(f); len(text) > 0 {
+			texts = append(texts, text)
+		}
+	}
+	return u.texts.Complete(l, texts...)
 }
 
 // text unpacks a small file; nil if it cannot be had.

@@ -178,7 +178,7 @@ func (p *pom) component() inventory.Component {
 		c.PURL = installed.PURL("generic", "", p.artifact, p.version)
 	}
 	if len(p.licences) > 0 { // by Maven's manual one may be chosen
-		c.Licence = licence(p.licences, " OR ", "pom.xml")
+		c.Licence = jointly(p.licences, " OR ", "pom.xml")
 	}
 	return c
 }
@@ -241,15 +241,15 @@ func bundleLicence(value string) inventory.Licence {
 	if one, freedom := spdx.Named(value); one != "" { // a name with a comma in it
 		return inventory.Licence{Declared: host.Text(value, 256), Expression: one, Freedom: freedom, Source: "Bundle-License"}
 	}
-	l := licence(names, " AND ", "Bundle-License")
+	l := jointly(names, " AND ", "Bundle-License")
 	if len(names) > 1 { // whether together or at will is not said
 		l.Expression = ""
 	}
 	return l
 }
 
-// licence joins several terms.
-func licence(names []string, operator, source string) inventory.Licence {
+// jointly joins several terms.
+func jointly(names []string, operator, source string) inventory.Licence {
 	l := inventory.Licence{Declared: host.Text(strings.Join(names, ", "), 256), Source: source}
 	if len(names) == 1 {
 		l.Expression, l.Freedom = spdx.Named(names[0])

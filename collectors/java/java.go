@@ -22,6 +22,7 @@ import (
 
 	"cityward/collectors/internal/host"
 	"cityward/collectors/internal/installed"
+	"cityward/collectors/internal/licence"
 	"cityward/collectors/inventory"
 )
 
@@ -37,6 +38,7 @@ const (
 // safe for concurrent use.
 type Collector struct {
 	host  *host.Host
+	texts *licence.Texts
 	dirs  installed.Files[listing]
 	files installed.Files[archive]
 	owned installed.Owned
@@ -45,8 +47,9 @@ type Collector struct {
 // listing is what matters in a directory.
 type listing struct{ dirs, files []string }
 
-// New returns a collector of the Java libraries below h's root.
-func New(h *host.Host) *Collector { return &Collector{host: h} }
+// New returns a collector of the Java libraries below h's root. Texts of licences
+// are read by texts.
+func New(h *host.Host, texts *licence.Texts) *Collector { return &Collector{host: h, texts: texts} }
 
 // Collect returns the libraries that no system package has.
 func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (inventory.Facts, error) {
@@ -74,7 +77,7 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 		if owned(file) {
 			continue
 		}
-		a, err := c.files.Get(c.host, file, func() (archive, error) { return read(ctx, c.host, file) })
+		a, err := c.files.Get(c.host, file, func() (archive, error) { return read(ctx, c.host, c.texts, file) })
 		if ctx.Err() != nil {
 			c.files.Forget(file) // not read to its end
 			return inventory.Facts{}, ctx.Err()

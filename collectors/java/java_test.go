@@ -137,7 +137,7 @@ func runs(t testing.TB, h *host.Host, arguments ...string) *inventory.Facts {
 
 func TestCollect(t *testing.T) {
 	h := open(t, tree(t))
-	c := New(h)
+	c := New(h, texts)
 	seen := runs(t, h, "java", "-jar", "app.jar")
 	facts := collect(t, c, seen)
 	const free, unknown = inventory.Free, inventory.FreedomUnknown
@@ -195,7 +195,7 @@ func TestBombs(t *testing.T) {
 		"many":  pack(t, many...),
 	} {
 		began := time.Now()
-		a, err := parse(t.Context(), strings.NewReader(content), int64(len(content)), "bomb.jar")
+		a, err := parse(t.Context(), texts, strings.NewReader(content), int64(len(content)), "bomb.jar")
 		if err != nil || a.cut == nil {
 			t.Errorf("%s: cut %v, error %v", name, a.cut, err)
 		}
@@ -208,7 +208,7 @@ func TestBombs(t *testing.T) {
 		entries = append(entries, fmt.Sprintf("+%060d", i), "")
 	}
 	content := pack(t, entries...)
-	if _, err := parse(t.Context(), strings.NewReader(content), int64(len(content)), "bomb.jar"); err == nil {
+	if _, err := parse(t.Context(), texts, strings.NewReader(content), int64(len(content)), "bomb.jar"); err == nil {
 		t.Error("an archive of a hundred thousand names is read")
 	}
 }
@@ -231,7 +231,7 @@ func FuzzArchive(f *testing.F) {
 	f.Add([]byte(jarIO(f)))
 	f.Add([]byte(pack(f, "+lib/a-1.jar", jarIO(f), "META-INF/MANIFEST.MF", manifestAnt)))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		a, err := parse(t.Context(), bytes.NewReader(data), int64(len(data)), "a-1.jar")
+		a, err := parse(t.Context(), texts, bytes.NewReader(data), int64(len(data)), "a-1.jar")
 		if err != nil {
 			return
 		}
@@ -265,12 +265,12 @@ func sound(t *testing.T, components []inventory.Component) {
 func BenchmarkCold(b *testing.B) {
 	h := open(b, "/")
 	for b.Loop() {
-		collect(b, New(h), &inventory.Facts{})
+		collect(b, New(h, texts), &inventory.Facts{})
 	}
 }
 
 func BenchmarkWarm(b *testing.B) {
-	c := New(open(b, "/"))
+	c := New(open(b, "/"), texts)
 	collect(b, c, &inventory.Facts{})
 	for b.Loop() {
 		collect(b, c, &inventory.Facts{})
@@ -285,7 +285,7 @@ func BenchmarkApplication(b *testing.B) {
 	}
 	content := pack(b, files...)
 	for b.Loop() {
-		if _, err := parse(b.Context(), strings.NewReader(content), int64(len(content)), "app.jar"); err != nil {
+		if _, err := parse(b.Context(), texts, strings.NewReader(content), int64(len(content)), "app.jar"); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -50,7 +50,7 @@ func parseManifest(data []byte) (manifest, error) {
 		m.incomplete = true
 		return m, errNameless
 	}
-	m.licence = licence(file.License, file.Licenses)
+	m.licence = stated(file.License, file.Licenses)
 	return m, nil
 }
 
@@ -67,9 +67,9 @@ func word(raw json.RawMessage, key string) string {
 	return word(object[key], "")
 }
 
-// licence reads the field as it is, an SPDX expression, and as it was before:
+// stated reads the field as it is, an SPDX expression, and as it was before:
 // an object, or a list of them of which one may be chosen.
-func licence(one, several json.RawMessage) inventory.Licence {
+func stated(one, several json.RawMessage) inventory.Licence {
 	const source = "package.json"
 	if text := word(one, "type"); text != "" {
 		l := inventory.Licence{Declared: host.Text(text, 256), Source: source}

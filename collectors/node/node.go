@@ -19,6 +19,7 @@ import (
 
 	"cityward/collectors/internal/host"
 	"cityward/collectors/internal/installed"
+	"cityward/collectors/internal/licence"
 	"cityward/collectors/inventory"
 )
 
@@ -34,6 +35,7 @@ const (
 // is not safe for concurrent use.
 type Collector struct {
 	host     *host.Host
+	texts    *licence.Texts
 	tree     installed.Tree
 	packages installed.Files[found] // by directory, which a change of the package changes
 	owned    installed.Owned
@@ -48,8 +50,11 @@ type found struct {
 	nested   bool // it has packages of its own
 }
 
-// New returns a collector of the packages below h's root.
-func New(h *host.Host) *Collector { return &Collector{host: h, tree: installed.Tree{Host: h}} }
+// New returns a collector of the packages below h's root. Texts of licences are
+// read by texts.
+func New(h *host.Host, texts *licence.Texts) *Collector {
+	return &Collector{host: h, texts: texts, tree: installed.Tree{Host: h}}
+}
 
 // Collect returns the packages that no system package has.
 func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (inventory.Facts, error) {
@@ -174,6 +179,9 @@ func (s *search) read(dir string) (found, error) {
 	data, err := s.host.ReadFile(path.Join(dir, "package.json"), sizeManifest)
 	if err == nil {
 		at.manifest, err = parseManifest(data)
+	}
+	if err == nil && licence.Open(at.manifest.licence) {
+		at.manifest.licence = s.texts.Complete(at.manifest.licence, installed.Licences(s.host, dir)...)
 	}
 	at.err = err
 	at.nested = installed.StampOf(s.host, path.Join(dir, modules)) != installed.Stamp{}

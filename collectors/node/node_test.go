@@ -46,7 +46,7 @@ func collect(t testing.TB, c *Collector, seen *inventory.Facts) inventory.Facts 
 
 func TestCollect(t *testing.T) {
 	h := open(t, "testdata/host")
-	c := New(h)
+	c := New(h, texts)
 	for _, arguments := range [][]string{{"node", "dist/server.js"}, {"node", "--inspect", "/srv/portal/dist/server.js"}, {"portal: worker"}} {
 		seen := runs(t, h, "/usr/bin/node", arguments...)
 		facts := collect(t, c, seen)
@@ -103,7 +103,7 @@ func TestDeep(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	facts := collect(t, New(open(t, root)), &inventory.Facts{})
+	facts := collect(t, New(open(t, root), texts), &inventory.Facts{})
 	if len(facts.Components) != 1 || facts.Components[0].Name != "a\ufffd" || len(facts.Gaps) != 1 || facts.Gaps[0].Lost != 1 {
 		t.Errorf("got %+v", facts)
 	}
@@ -140,12 +140,12 @@ func FuzzManifest(f *testing.F) {
 func BenchmarkCold(b *testing.B) {
 	h := open(b, "/")
 	for b.Loop() {
-		collect(b, New(h), &inventory.Facts{})
+		collect(b, New(h, texts), &inventory.Facts{})
 	}
 }
 
 func BenchmarkWarm(b *testing.B) {
-	c := New(open(b, "/"))
+	c := New(open(b, "/"), texts)
 	found := len(collect(b, c, &inventory.Facts{}).Components)
 	for b.Loop() {
 		collect(b, c, &inventory.Facts{})

@@ -5,10 +5,12 @@ import (
 	"cmp"
 	"errors"
 	"io"
+	"path"
 	"strings"
 
 	"cityward/collectors/internal/host"
 	"cityward/collectors/internal/installed"
+	"cityward/collectors/internal/licence"
 	"cityward/collectors/internal/spdx"
 	"cityward/collectors/inventory"
 )
@@ -32,15 +34,26 @@ type metadata struct {
 	expression, licence string
 	classifiers         []string // those about licences
 	author, maintainer  string
+	terms               inventory.Licence // of the fields, else of the files beside them
 }
 
-func read(h *host.Host, path string) (metadata, error) {
-	f, err := h.Open(path)
+func read(h *host.Host, texts *licence.Texts, file string) (metadata, error) {
+	f, err := h.Open(file)
 	if err != nil {
 		return metadata{}, err
 	}
 	defer f.Close()
-	return parseMetadata(f)
+	m, err := parseMetadata(f)
+	if err == nil {
+		m.terms = m.stated()
+	}
+	if dir := path.Dir(file); err == nil && licence.Open(m.terms) && strings.HasSuffix(dir, ".dist-info") {
+		if m.terms = texts.Complete(m.terms, []byte(m.licence)); licence.Open(m.terms) {
+			all := append(installed.Licences(h, dir), installed.Licences(h, path.Join(dir, "licenses"))...)
+			m.terms = texts.Complete(m.terms, all...)
+		}
+	}
+	return m, err
 }
 
 // parseMetadata reads the fields at the head of METADATA or PKG-INFO, which are
@@ -116,13 +129,13 @@ func (m *metadata) component() inventory.Component {
 		Ecosystem: "python", Name: m.name, Version: m.version,
 		Supplier: cmp.Or(m.maintainer, m.author),
 		PURL:     installed.PURL("pypi", "", folded, m.version),
-		Licence:  m.terms(),
+		Licence:  m.terms,
 	}
 }
 
-// terms concludes from the field that was made for it, else from the older one
+// stated concludes from the field that was made for it, else from the older one
 // in the maker's own words, else from the classifiers.
-func (m *metadata) terms() inventory.Licence {
+func (m *metadata) stated() inventory.Licence {
 	if m.expression != "" {
 		l := inventory.Licence{Declared: host.Text(m.expression, 256), Source: "License-Expression"}
 		l.Expression, l.Freedom = spdx.Expression(m.expression)

@@ -21,6 +21,7 @@ import (
 
 	"cityward/collectors/internal/host"
 	"cityward/collectors/internal/installed"
+	"cityward/collectors/internal/licence"
 	"cityward/collectors/inventory"
 )
 
@@ -36,13 +37,17 @@ const (
 // not safe for concurrent use.
 type Collector struct {
 	host  *host.Host
+	texts *licence.Texts
 	tree  installed.Tree
 	files installed.Files[metadata]
 	owned installed.Owned
 }
 
-// New returns a collector of the packages below h's root.
-func New(h *host.Host) *Collector { return &Collector{host: h, tree: installed.Tree{Host: h}} }
+// New returns a collector of the packages below h's root. Texts of licences are
+// read by texts.
+func New(h *host.Host, texts *licence.Texts) *Collector {
+	return &Collector{host: h, texts: texts, tree: installed.Tree{Host: h}}
+}
 
 // Collect returns the packages that no system package has.
 func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (inventory.Facts, error) {
@@ -65,7 +70,7 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 		if owned(file) {
 			continue
 		}
-		m, err := c.files.Get(c.host, file, func() (metadata, error) { return read(c.host, file) })
+		m, err := c.files.Get(c.host, file, func() (metadata, error) { return read(c.host, c.texts, file) })
 		if err != nil {
 			if !host.Gone(err) {
 				damaged.Add(file + ": " + host.Cause(err))

@@ -46,7 +46,7 @@ func collect(t testing.TB, c *Collector, seen *inventory.Facts) inventory.Facts 
 
 func TestCollect(t *testing.T) {
 	h := open(t, "testdata/host")
-	c := New(h)
+	c := New(h, texts)
 	seen := runs(t, h, "/usr/bin/python3.11", "/srv/portal/venv/bin/python", "manage.py")
 	facts := collect(t, c, seen)
 	const free, unknown, non = inventory.Free, inventory.FreedomUnknown, inventory.NonFree
@@ -58,7 +58,7 @@ func TestCollect(t *testing.T) {
 		{"pkg:pypi/certifi@2025.1.31", "Kenneth Reitz", "MPL-2.0", "MPL-2.0", "License", free},
 		{"pkg:pypi/django@5.2", "Django Software Foundation <foundation@djangoproject.example>", "BSD-3-Clause", "BSD-3-Clause", "License", free},
 		{"pkg:pypi/httplib2@0.20.4", "", "MIT", "MIT", "License", free},
-		{"pkg:pypi/odd@1", "", "LicenseRef-Odd AND MIT", "", "License-Expression", unknown},
+		{"pkg:pypi/odd@1", "", "LicenseRef-Odd AND MIT", "LicenseRef-Odd AND MIT", "License-Expression", unknown},
 		{"pkg:pypi/python-dateutil@2.9.0.post0", "", "License :: OSI Approved :: BSD License, License :: OSI Approved :: Apache Software License", "", "Classifier", free},
 		{"pkg:pypi/typing-extensions@4.12.2", "", "License :: OSI Approved :: Python Software Foundation License", "", "Classifier", free},
 		{"pkg:pypi/urllib3@2.5.0", "Seth <seth@urllib3.example>, Quentin <quentin@urllib3.example>", "MIT", "MIT", "License-Expression", free},
@@ -100,7 +100,7 @@ func TestHostilePaths(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := open(t, root)
-	facts := collect(t, New(h), runs(t, h, "/python3", "/*/[/bin/python", "/../../bin/x"))
+	facts := collect(t, New(h, texts), runs(t, h, "/python3", "/*/[/bin/python", "/../../bin/x"))
 	if len(facts.Components) != 1 || facts.Components[0].Name != "a\ufffd[2J" || facts.Components[0].PURL != "pkg:pypi/a%EF%BF%BD%5B2j@1" {
 		t.Errorf("got %+v", facts.Components)
 	}
@@ -113,7 +113,7 @@ func TestChange(t *testing.T) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	c := New(open(t, root))
+	c := New(open(t, root), texts)
 	for _, version := range []string{"1", "2.0"} {
 		if err := os.WriteFile(file, []byte("Name: a\nVersion: "+version+"\n"), 0o644); err != nil {
 			t.Fatal(err)
@@ -154,12 +154,12 @@ func FuzzMetadata(f *testing.F) {
 func BenchmarkCold(b *testing.B) {
 	h := open(b, "/")
 	for b.Loop() {
-		collect(b, New(h), &inventory.Facts{})
+		collect(b, New(h, texts), &inventory.Facts{})
 	}
 }
 
 func BenchmarkWarm(b *testing.B) {
-	c := New(open(b, "/"))
+	c := New(open(b, "/"), texts)
 	b.ReportMetric(float64(len(collect(b, c, &inventory.Facts{}).Components)), "components")
 	for b.Loop() {
 		collect(b, c, &inventory.Facts{})

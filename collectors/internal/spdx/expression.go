@@ -6,12 +6,6 @@ import (
 	"cityward/collectors/inventory"
 )
 
-// exceptionIDs are additions that permit more than their licence does.
-const exceptionIDs = "Autoconf-exception-2.0 Autoconf-exception-3.0 Bison-exception-2.2 Bootloader-exception " +
-	"Classpath-exception-2.0 Font-exception-2.0 GCC-exception-2.0 GCC-exception-3.1 Libtool-exception " +
-	"Linux-syscall-note LLVM-exception OpenJDK-assembly-exception-1.0 openvpn-openssl-exception " +
-	"Qt-GPL-exception-1.0 Swift-exception Universal-FOSS-exception-1.0 WxWindows-exception-3.1"
-
 // Expression reads an SPDX licence expression and spells its ids as the list
 // does. It is empty unless every id is known.
 func Expression(text string) (string, inventory.Freedom) {
@@ -34,23 +28,24 @@ func (p *parser) identify(name string) (string, inventory.Freedom) {
 	if p.legacy {
 		return legacy(name)
 	}
-	if !p.strict {
-		return identify(name)
-	}
 	lower := strings.ToLower(name)
 	if family, versions := gnuFamily(lower); family != "" {
 		for _, version := range versions { // SPDX has no name of the family alone
 			if strings.HasPrefix(lower, family+"-"+version) {
-				return identify(name)
+				if id := GNU(lower); id != "" {
+					return id, freedomOf(listed(id))
+				}
 			}
 		}
-		return "", inventory.FreedomUnknown
 	}
-	if lower == "artistic-1.0-perl" {
-		return "Artistic-1.0-Perl", inventory.Free
+	if id, freedom := known(lower); id != "" {
+		return id, freedom
 	}
-	bare, later := strings.CutSuffix(name, "+")
-	id, freedom := listed(bare)
+	if strings.HasPrefix(name, "LicenseRef-") && name == "LicenseRef-"+reference(name[len("LicenseRef-"):]) {
+		return name, freedomOf(name, 0)
+	}
+	bare, later := strings.CutSuffix(lower, "+")
+	id, freedom := known(bare)
 	if id != "" && later {
 		id += "+"
 	}
@@ -58,20 +53,25 @@ func (p *parser) identify(name string) (string, inventory.Freedom) {
 }
 
 // strictException reads the one word after WITH.
-func (p *parser) strictException(id string) string {
+func (p *parser) strictException(t *term) {
 	if len(p.words) == 0 {
 		p.failed = true
-		return ""
+		return
 	}
 	name := p.words[0]
 	p.words = p.words[1:]
-	for known := range strings.FieldsSeq(exceptionIDs) {
-		if strings.EqualFold(known, name) {
-			return id + " WITH " + known
+	id := exception(strings.ToLower(name))
+	switch {
+	case id != "":
+	case strings.EqualFold(name, "Commons-Clause"):
+		id = additionsNonFree
+	case strings.HasPrefix(name, "AdditionRef-") && name == "AdditionRef-"+reference(name[len("AdditionRef-"):]):
+		id = name
+		if t.freedom == inventory.Free && !among(additionsFree, id) {
+			t.freedom = inventory.FreedomUnknown // an addition may forbid, too
 		}
 	}
-	p.failed = true // an addition may forbid, too
-	return ""
+	p.failed = p.failed || !t.add(id)
 }
 
 // Named reads what people write in a field for a licence: an expression, else
@@ -94,9 +94,12 @@ func Named(text string) (string, inventory.Freedom) {
 	if id := usual(name); id != "" {
 		return Expression(id)
 	}
-	switch name {
-	case "bsd", "bsd-style", "bsd style", "gnu gpl", "gpl", "gnu general public", "lgpl", "gnu lgpl", "gnu lesser general public",
-		"gnu lesser", "gnu library or lesser general public", "mozilla public", "psf", "python foundation", "public domain", "apache", "zope public",
+	switch name { // without a version the licences themselves say that any serves
+	case "gnu gpl", "gpl", "gnu general public":
+		return Expression("GPL-1.0-or-later")
+	case "lgpl", "gnu lgpl", "gnu lesser general public", "gnu lesser", "gnu library or lesser general public":
+		return Expression("LGPL-2.0-or-later")
+	case "bsd", "bsd-style", "bsd style", "mozilla public", "psf", "python foundation", "public domain", "apache", "zope public",
 		"eclipse public", "artistic", "unicode":
 		if name == "artistic" { // the first version is free in Perl's wording only
 			return "", inventory.FreedomUnknown

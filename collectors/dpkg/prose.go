@@ -1,0 +1,67 @@
+package dpkg
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+
+	"cityward/collectors/internal/licence"
+	"cityward/collectors/inventory"
+)
+
+// parseProse reads a copyright file in free words. What it says of the packaging,
+// which often has another licence, counts only where nothing else is said.
+func parseProse(in *bufio.Reader, texts *licence.Texts) (inventory.Licence, error) {
+	text, err := io.ReadAll(io.LimitReader(in, licence.MostText+1))
+	if err != nil {
+		return inventory.Licence{}, err
+	}
+	a := texts.Classify(before(text, ofPackaging))
+	if a == (licence.Answer{}) {
+		a = texts.Classify(without(text, ofPackaging))
+	}
+	if a == (licence.Answer{}) { // what was made for Debian has no other terms than the package's
+		a = texts.Classify(without(text, ofPackagingAlone))
+		a.Freedom = inventory.FreedomUnknown
+	}
+	if a == (licence.Answer{}) {
+		return inventory.Licence{}, nil
+	}
+	return inventory.Licence{Expression: a.Expression, Source: sourceText, Freedom: a.Freedom}, nil
+}
+
+// before gives the paragraphs before the first of a kind.
+func before(text []byte, kind func(paragraph []byte) bool) []byte {
+	end := 0
+	for paragraph := range bytes.SplitAfterSeq(text, []byte("\n\n")) {
+		if kind(paragraph) {
+			return text[:end]
+		}
+		end += len(paragraph)
+	}
+	return text
+}
+
+// without gives the paragraphs that are not of a kind.
+func without(text []byte, kind func(paragraph []byte) bool) []byte {
+	var rest []byte
+	for paragraph := range bytes.SplitAfterSeq(text, []byte("\n\n")) {
+		if !kind(paragraph) {
+			rest = append(rest, paragraph...)
+		}
+	}
+	return rest
+}
+
+// ofPackaging reports whether a paragraph speaks of the packaging, which often has
+// another licence than what is packed.
+func ofPackaging(paragraph []byte) bool {
+	lower := bytes.ToLower(paragraph)
+	return ofPackagingAlone(paragraph) || bytes.Contains(lower, []byte("debian package is")) ||
+		bytes.Contains(lower, []byte("files in the debian directory"))
+}
+
+func ofPackagingAlone(paragraph []byte) bool {
+	lower := bytes.ToLower(paragraph)
+	return bytes.Contains(lower, []byte("packaging")) || bytes.Contains(lower, []byte("debian/*"))
+}

@@ -1,0 +1,64 @@
+package licence
+
+import (
+	"path"
+	"strings"
+
+	"cityward/collectors/inventory"
+)
+
+// SourceText is the source of a licence that only its text shows.
+const SourceText = "text of the licence"
+
+// File reports whether a name is one that files with the terms of software have.
+func File(name string) bool {
+	name = strings.ToLower(path.Base(name))
+	for _, begin := range []string{"license", "licence", "copying", "unlicense", "eula"} {
+		if rest, ok := strings.CutPrefix(name, begin); ok && (rest == "" || strings.IndexByte(".-_", rest[0]) >= 0) {
+			switch path.Ext(name) {
+			case ".js", ".ts", ".py", ".json", ".class", ".html", ".pyc", ".map":
+				return false
+			}
+			return true
+		}
+	}
+	return false
+}
+
+// Open reports whether a statement leaves it open what the terms are.
+func Open(l inventory.Licence) bool {
+	return l.Freedom != inventory.NonFree && (l.Expression == "" || l.Freedom == inventory.FreedomUnknown && strings.HasPrefix(l.Expression, "LicenseRef-"))
+}
+
+// Complete answers by texts what the maker's statement leaves open. A text that is
+// not free makes software non-free whatever the statement says of a family of
+// licences; of several texts it is not known whether they hold together or at will.
+func (t *Texts) Complete(l inventory.Licence, texts ...[]byte) inventory.Licence {
+	if t == nil || !Open(l) {
+		return l
+	}
+	var sum Answer
+	for i, text := range texts {
+		a := t.Classify(text)
+		switch {
+		case i == 0:
+			sum = a
+		case a == sum:
+		default:
+			sum.Expression = ""
+			if a.Freedom != sum.Freedom {
+				sum.Freedom = inventory.FreedomUnknown
+			}
+		}
+	}
+	if sum == (Answer{}) {
+		return l
+	}
+	if l.Source = SourceText; sum.Expression != "" {
+		l.Expression = sum.Expression
+	}
+	if sum.Freedom != inventory.FreedomUnknown || sum.Expression != "" {
+		l.Freedom = sum.Freedom
+	}
+	return l
+}

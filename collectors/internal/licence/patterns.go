@@ -1,0 +1,114 @@
+package licence
+
+import (
+	"strings"
+
+	"github.com/google/licensecheck"
+)
+
+// newScanner compiles licensecheck's patterns and those that it lacks.
+func newScanner() (*licensecheck.Scanner, error) {
+	all := licensecheck.BuiltinLicenses()
+	mit, sell := "", ""
+	for i := range all {
+		switch {
+		case all[i].ID == "MIT" && all[i].LRE != "":
+			mit = all[i].LRE
+		case all[i].ID == "HPND-sell-variant" && all[i].LRE != "":
+			sell = all[i].LRE
+		}
+	}
+	all = append(all,
+		licensecheck.License{ID: "X11", LRE: mit + "\n" + noAdvertising},
+		licensecheck.License{ID: "X11-distribute-modifications-variant", LRE: withModifications(mit) + "\n" + noAdvertising},
+		licensecheck.License{ID: "MIT-open-group", LRE: sell + "\n" + afterMIT(mit) + "\n" + noAdvertising},
+	)
+	for id, phrases := range ownPatterns() {
+		for _, phrase := range phrases {
+			all = append(all, licensecheck.License{ID: id, LRE: phrase})
+		}
+	}
+	return licensecheck.NewScanner(all)
+}
+
+// noAdvertising is what the X11 family adds to another permission.
+const noAdvertising = `Except as contained in this notice, the
+((name || names))
+__15__
+shall not be used in advertising or otherwise to promote the sale, use or other dealings
+in this Software without prior written authorization`
+
+// afterMIT gives the conditions and the disclaimer of the MIT pattern, which come
+// after its permission.
+func afterMIT(mit string) string {
+	_, rest, _ := strings.Cut(mit, "conditions:\n")
+	return rest
+}
+
+// withModifications adds to the MIT pattern the words of ncurses.
+func withModifications(mit string) string {
+	return strings.Replace(mit, "merge, publish, distribute,", "merge, publish, distribute, distribute with modifications,", 1)
+}
+
+// ownPatterns lists, by id, words that only this licence has: of its title, or of
+// the clause that makes it what it is. They show that the terms are there, not
+// that the text is whole.
+func ownPatterns() map[string][]string {
+	return map[string][]string{
+		"BUSL-1.1":                           {"make non-production use of the Licensed Work", "Business Source License 1.1 Parameters"},
+		"SSPL-1.0":                           {"Server Side Public License VERSION 1"},
+		"Elastic-2.0":                        {"Elastic License 2.0 __12__ Acceptance", "may not provide the software to third parties as a hosted or managed service"},
+		"LicenseRef-Elastic-1.0":             {"read carefully this Elastic License Agreement"},
+		"PolyForm-Noncommercial-1.0.0":       {"PolyForm Noncommercial License 1.0.0"},
+		"PolyForm-Small-Business-1.0.0":      {"PolyForm Small Business License 1.0.0"},
+		"LicenseRef-PolyForm-Shield":         {"PolyForm Shield License 1.0.0"},
+		"LicenseRef-PolyForm-Perimeter":      {"PolyForm Perimeter License 1.0.0"},
+		"LicenseRef-PolyForm-Strict":         {"PolyForm Strict License 1.0.0"},
+		"LicenseRef-PolyForm-Internal-Use":   {"PolyForm Internal Use License 1.0.0"},
+		"LicenseRef-PolyForm-Free-Trial":     {"PolyForm Free Trial License 1.0.0"},
+		commonsClause:                        {"Commons Clause License Condition", "the grant of rights under the License will not include, and the License does not grant to you, the right to Sell the Software"},
+		"LicenseRef-Confluent-Community-1.0": {"Confluent Community License Agreement"},
+		"LicenseRef-RSALv2":                  {"Redis Source Available License 2.0", "Redis Source Available License 2.0 RSALv2 Agreement"},
+		"LicenseRef-RSALv1":                  {"Redis Source Available License Agreement"},
+		"LicenseRef-Timescale":               {"Timescale License Agreement"},
+		"FSL-1.1-MIT":                        {"Functional Source License Version 1.1 MIT Future License"},
+		"FSL-1.1-ALv2":                       {"Functional Source License Version 1.1 ALv2 Future License", "Functional Source License Version 1.1 Apache 2.0 Future License"},
+		"SUL-1.0":                            {"Sustainable Use License Version 1.0"},
+		"LicenseRef-NVIDIA":                  {"License for customer use of NVIDIA software", "NVIDIA Software License Agreement", "NVIDIA Driver License Agreement", "License Agreement for NVIDIA Software Development Kits"},
+		"LicenseRef-Oracle":                  {"Oracle Technology Network License Agreement", "Oracle Binary Code License Agreement", "Oracle No-Fee Terms and Conditions", "Oracle Free Use Terms and Conditions"},
+		"LicenseRef-Microsoft":               {"Microsoft Software License Terms", "Microsoft Software Supplemental License Terms", "MICROSOFT SOFTWARE END USER LICENSE"},
+		"Vixie-Cron":                         {"Distribute freely, except don't remove my name from the source or documentation"},
+		"Info-ZIP":                           {"Info-ZIP is defined as the following set of individuals"},
+		"lsof":                               {"Neither the authors nor Purdue University are responsible for any consequences of the use of this software"},
+		"FDK-AAC":                            {"Software License for The Fraunhofer FDK AAC Codec Library for Android"},
+		"Ubuntu-font-1.0":                    {"UBUNTU FONT LICENCE Version 1.0"},
+		"PCRE2-exception":                    {"EXEMPTION FOR BINARY LIBRARY-LIKE PACKAGES"},
+		"LicenseRef-EULA":                    {"END USER LICENSE AGREEMENT", "END USER LICENCE AGREEMENT", "Software License Agreement __3__ not sold"},
+		"UnRAR":                              {"develop RAR WinRAR compatible archiver", "develop a RAR WinRAR compatible archiver", "re-create the RAR compression algorithm"},
+	}
+}
+
+const commonsClause = "CommonsClause" // as licensecheck names it
+
+// spdxID gives the id of a pattern, "" for one that is no licence by itself.
+func spdxID(pattern string) string {
+	switch pattern {
+	case "Anti996", "GooglePatentClause", "GooglePatentsFile", "PCRE2-exception", commonsClause:
+		return ""
+	case "Aladdin-9":
+		return "Aladdin"
+	case "BSD-1-Clause-Clear":
+		return "BSD-3-Clause-Clear"
+	case "BSD-3-Clause-NoTrademark":
+		return "LicenseRef-BSD-3-Clause-NoTrademark"
+	case "CC-BY-NC-SA-3.0-US":
+		return "CC-BY-NC-SA-3.0"
+	case "GPL-2.0-or-3.0":
+		return "GPL-2.0-only OR GPL-3.0-only"
+	case "MIT-NoAd":
+		return "X11-swapped"
+	case "Prosperity-3.0.0":
+		return "LicenseRef-Prosperity-3.0.0"
+	}
+	return pattern
+}
