@@ -25,12 +25,22 @@ const (
 // change. Diversions do not matter: what is asked for are descriptions.
 type Owned struct {
 	lists, apk, rpm Stamp
-	known           map[string]bool
+	known           map[string]Package
 	lost            Tally
 }
 
-// Among says for each path whether a package has it, and what could not be read.
-func (o *Owned) Among(ctx context.Context, h *host.Host, paths []string) (func(string) bool, Tally, error) {
+// Package names a system package as the package system does; of one that no
+// package owns all is empty.
+type Package struct {
+	Ecosystem string // dpkg, apk or rpm
+	Name      string // NAME, or NAME:ARCH where dpkg has several of a name
+}
+
+// None reports whether it is no package.
+func (p Package) None() bool { return p == Package{} }
+
+// Among gives for each path the package that has it, and what could not be read.
+func (o *Owned) Among(ctx context.Context, h *host.Host, paths []string) (func(string) Package, Tally, error) {
 	database := rpmdb.Find(h)
 	lists, apk, rpm := StampOf(h, dirLists), StampOf(h, fileApk), Stamp{}
 	if database != "" {
@@ -39,11 +49,11 @@ func (o *Owned) Among(ctx context.Context, h *host.Host, paths []string) (func(s
 	if lists != o.lists || apk != o.apk || rpm != o.rpm || len(o.known) > mostKnown {
 		*o = Owned{lists: lists, apk: apk, rpm: rpm}
 	}
-	has := func(path string) bool { return o.known[path] }
-	wanted := make(map[string]bool)
+	has := func(path string) Package { return o.known[path] }
+	wanted := make(map[string]Package)
 	for _, path := range paths {
 		if _, ok := o.known[path]; !ok {
-			wanted[path] = false
+			wanted[path] = Package{}
 		}
 	}
 	if len(wanted) == 0 {
@@ -74,7 +84,8 @@ func (o *Owned) Among(ctx context.Context, h *host.Host, paths []string) (func(s
 
 // search is one pass.
 type search struct {
-	wanted map[string]bool
+	wanted map[string]Package
+	at     Package // whose files are read
 	in     *bufio.Reader
 	dir    string // of apk
 	lost   Tally
@@ -82,12 +93,10 @@ type search struct {
 
 func (s *search) rpm(ctx context.Context, h *host.Host, database string) {
 	lost, err := rpmdb.Each(ctx, h, database, func(header *rpmdb.Header) {
+		s.at = Package{"rpm", header.Name}
 		header.Files(func(moved []byte) {
-			for _, path := range [][]byte{moved[len("/usr"):], moved} {
-				if _, ok := s.wanted[string(path)]; ok {
-					s.wanted[string(path)] = true
-				}
-			}
+			s.claim(moved[len("/usr"):])
+			s.claim(moved)
 		})
 	})
 	if err != nil || lost > 0 {
@@ -108,7 +117,8 @@ func (s *search) dpkg(ctx context.Context, h *host.Host) error {
 			return ctx.Err()
 		}
 		for _, name := range names {
-			if strings.HasSuffix(name, ".list") {
+			if list, ok := strings.CutSuffix(name, ".list"); ok {
+				s.at = Package{"dpkg", list}
 				s.try(h, dirLists+"/"+name, s.mark)
 			}
 		}
@@ -147,28 +157,35 @@ func (s *search) try(h *host.Host, path string, line func([]byte)) {
 // mark takes a path as packages spell it, before or after /bin and /lib moved
 // below /usr.
 func (s *search) mark(path []byte) {
-	if _, ok := s.wanted[string(path)]; ok {
-		s.wanted[string(path)] = true
+	if s.claim(path) {
 		return
 	}
 	for _, dir := range []string{"/lib", "/bin/", "/sbin/"} {
-		if !bytes.HasPrefix(path, []byte(dir)) {
-			continue
-		}
-		if moved := "/usr" + string(path); !s.wanted[moved] {
-			if _, ok := s.wanted[moved]; ok {
-				s.wanted[moved] = true
-			}
+		if bytes.HasPrefix(path, []byte(dir)) && s.claim(append([]byte("/usr"), path...)) {
+			return
 		}
 	}
 }
 
-// apk takes a line of apk's database: F:directory, then R:name of each file.
+// claim notes the package for a path that was asked for. By name the first one
+// stays, so that the order of a directory does not matter.
+func (s *search) claim(path []byte) bool {
+	old, ok := s.wanted[string(path)]
+	if ok && (old.None() || s.at.Ecosystem == old.Ecosystem && s.at.Name < old.Name) {
+		s.wanted[string(path)] = s.at
+	}
+	return ok
+}
+
+// apk takes a line of apk's database: P:package, then F:directory, then R:name of
+// each file.
 func (s *search) apk(line []byte) {
 	if len(line) < 2 || line[1] != ':' {
 		return
 	}
 	switch line[0] {
+	case 'P':
+		s.at = Package{"apk", string(line[2:])}
 	case 'F':
 		s.dir = "/" + string(line[2:]) + "/"
 	case 'R':
