@@ -15,24 +15,25 @@ import (
 
 const (
 	dirLists  = "/var/lib/dpkg/info"
+	dirPacman = "/var/lib/pacman/local"
 	fileApk   = "/lib/apk/db/installed"
 	sizeList  = 64 << 20 // of one package, or of all of apk's
 	mostKnown = 1 << 20
 )
 
-// Owned tells which files belong to packages of dpkg, apk or RPM. One pass over
+// Owned tells which files belong to packages of dpkg, apk, RPM or pacman. One pass over
 // their file lists answers for many files; the answers are kept until the lists
 // change. Diversions do not matter: what is asked for are descriptions.
 type Owned struct {
-	lists, apk, rpm Stamp
-	known           map[string]Package
-	lost            Tally
+	lists, apk, rpm, pacman Stamp
+	known                   map[string]Package
+	lost                    Tally
 }
 
 // Package names a system package as the package system does; of one that no
 // package owns all is empty.
 type Package struct {
-	Ecosystem string // dpkg, apk or rpm
+	Ecosystem string // dpkg, apk, rpm or pacman
 	Name      string // NAME, or NAME:ARCH where dpkg has several of a name
 }
 
@@ -43,11 +44,12 @@ func (p Package) None() bool { return p == Package{} }
 func (o *Owned) Among(ctx context.Context, h *host.Host, paths []string) (func(string) Package, Tally, error) {
 	database := rpmdb.Find(h)
 	lists, apk, rpm := StampOf(h, dirLists), StampOf(h, fileApk), Stamp{}
+	pacman := StampOf(h, dirPacman)
 	if database != "" {
 		rpm = StampOf(h, database)
 	}
-	if lists != o.lists || apk != o.apk || rpm != o.rpm || len(o.known) > mostKnown {
-		*o = Owned{lists: lists, apk: apk, rpm: rpm}
+	if lists != o.lists || apk != o.apk || rpm != o.rpm || pacman != o.pacman || len(o.known) > mostKnown {
+		*o = Owned{lists: lists, apk: apk, rpm: rpm, pacman: pacman}
 	}
 	has := func(path string) Package { return o.known[path] }
 	wanted := make(map[string]Package)
@@ -67,7 +69,23 @@ func (o *Owned) Among(ctx context.Context, h *host.Host, paths []string) (func(s
 		s.rpm(ctx, h, database)
 	}
 	if lists != (Stamp{}) {
-		if err := s.dpkg(ctx, h); err != nil {
+		err := s.each(ctx, h, dirLists, func(name string) {
+			if list, ok := strings.CutSuffix(name, ".list"); ok {
+				s.at = Package{"dpkg", list}
+				s.try(h, dirLists+"/"+name, s.mark)
+			}
+		})
+		if err != nil {
+			return nil, Tally{}, err
+		}
+	}
+	if pacman != (Stamp{}) {
+		err := s.each(ctx, h, dirPacman, func(name string) {
+			if s.at = (Package{"pacman", PacmanName(name)}); s.at.Name != "" {
+				s.try(h, dirPacman+"/"+name+"/files", func(line []byte) { s.claim(append([]byte("/"), line...)) })
+			}
+		})
+		if err != nil {
 			return nil, Tally{}, err
 		}
 	}
@@ -104,10 +122,24 @@ func (s *search) rpm(ctx context.Context, h *host.Host, database string) {
 	}
 }
 
-func (s *search) dpkg(ctx context.Context, h *host.Host) error {
-	dir, err := h.OpenDir(dirLists)
+// PacmanName gives the name of a package from that of its directory in pacman's
+// database, NAME-VERSION-RELEASE; "" if it is none.
+func PacmanName(dir string) string {
+	for range 2 {
+		i := strings.LastIndexByte(dir, '-')
+		if i < 0 {
+			return ""
+		}
+		dir = dir[:i]
+	}
+	return dir
+}
+
+// each calls visit with the names in a directory, in no order.
+func (s *search) each(ctx context.Context, h *host.Host, at string, visit func(name string)) error {
+	dir, err := h.OpenDir(at)
 	if err != nil {
-		s.lost.Add(dirLists + ": " + host.Cause(err))
+		s.lost.Add(at + ": " + host.Cause(err))
 		return nil
 	}
 	defer dir.Close()
@@ -117,16 +149,13 @@ func (s *search) dpkg(ctx context.Context, h *host.Host) error {
 			return ctx.Err()
 		}
 		for _, name := range names {
-			if list, ok := strings.CutSuffix(name, ".list"); ok {
-				s.at = Package{"dpkg", list}
-				s.try(h, dirLists+"/"+name, s.mark)
-			}
+			visit(name)
 		}
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
-			s.lost.Add(dirLists + ": " + host.Cause(err))
+			s.lost.Add(at + ": " + host.Cause(err))
 			return nil
 		}
 	}
