@@ -37,13 +37,14 @@ func read(h *host.Host, path string) ([]inventory.Component, error) {
 // written by hand may compute its name, which then stands in no literal.
 func parseSpec(text string) (inventory.Component, error) {
 	fields := make(map[string][]string)
-	platform := ""
+	platform, stubs := "", 0
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
 		if stub, ok := strings.CutPrefix(line, "# stub: "); ok {
-			if words := strings.Fields(stub); len(words) >= 3 && words[2] != "ruby" {
-				platform = host.Text(words[2], 64)
+			if words := strings.Fields(stub); stubs == 0 && len(words) >= 3 && words[2] != "ruby" {
+				platform = host.Text(words[2], 64) // a second such line names extensions
 			}
+			stubs++
 			continue
 		}
 		field, value, ok := strings.Cut(line, " = ")
@@ -132,13 +133,18 @@ func literal(text string) (word, rest string, ok bool) {
 			return b.String(), text[i+1:], true
 		case c != '\\':
 			b.WriteByte(c)
-		case strings.HasPrefix(text[i:], `\u`) && len(text) >= i+6:
-			code, err := strconv.ParseUint(text[i+2:i+6], 16, 32)
+		case strings.HasPrefix(text[i:], `\u`):
+			digits, size := text[i+2:min(i+6, len(text))], 5
+			if inner, ok := strings.CutPrefix(text[i:], `\u{`); ok {
+				digits, _, _ = strings.Cut(inner[:min(len(inner), 8)], "}")
+				size = len(digits) + 3
+			}
+			code, err := strconv.ParseUint(digits, 16, 32)
 			if err != nil {
 				return "", "", false
 			}
 			b.WriteRune(rune(code))
-			i += 5
+			i += size
 		case i+1 < len(text):
 			i++
 			if text[i] == 'n' {

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"cityward/collectors/internal/host"
 	"cityward/collectors/inventory"
 )
@@ -109,6 +111,9 @@ func (t *Tree) List(dir string) []string {
 
 func list(h *host.Host, dir string) ([]string, error) {
 	st, err := h.Stat(dir)
+	if errors.Is(err, unix.ENOTDIR) {
+		err = fs.ErrNotExist
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -19,7 +19,7 @@ import (
 const (
 	mostLocalDirs  = 32 << 10 // of all places
 	mostPlaceDirs  = 16 << 10 // of one
-	mostLocalDepth = 12
+	mostLocalDepth = 32
 	mostLocalFiles = 32 << 10 // of those that matter
 	mostLocalTime  = 20 * time.Second
 	maxListingAge  = time.Hour // neither chmod(2) nor writing changes a directory
@@ -54,6 +54,7 @@ type LocalFile struct {
 // again when it has changed, and after an hour.
 type Local struct {
 	host  *host.Host
+	most  int // directories of one place
 	mu    sync.Mutex
 	dirs  map[string]*localDir
 	round int
@@ -82,7 +83,9 @@ type localEntry struct {
 }
 
 // NewLocal makes the walk of a machine.
-func NewLocal(h *host.Host) *Local { return &Local{host: h, dirs: make(map[string]*localDir)} }
+func NewLocal(h *host.Host) *Local {
+	return &Local{host: h, most: mostPlaceDirs, dirs: make(map[string]*localDir)}
+}
 
 // LocalPlaces lists where Local looks.
 func LocalPlaces() []string {
@@ -165,7 +168,7 @@ func (w *walk) place(top string) error {
 			return w.ctx.Err()
 		}
 		at := queue[n]
-		if n >= mostPlaceDirs || w.seen >= mostLocalDirs || at.depth > mostLocalDepth || len(w.found.Files) >= mostLocalFiles || time.Now().After(w.until) {
+		if n >= w.most || w.seen >= mostLocalDirs || at.depth > mostLocalDepth || len(w.found.Files) >= mostLocalFiles || time.Now().After(w.until) {
 			w.found.Over.AddMany(at.dir, len(queue)-n)
 			return nil
 		}
@@ -267,10 +270,10 @@ func (d *localDir) fill(h *host.Host, dir string) error {
 // languages fill has descriptions of its own, of which beside says the names.
 func entered(dir, name string, beside map[string]bool) bool {
 	switch name {
-	case "node_modules", "site-packages", "dist-packages", "__pycache__", ".git", ".svn", ".hg", ".cache", ".npm", ".cargo", ".rustup", "lost+found":
+	case "node_modules", "site-packages", "dist-packages", "__pycache__", ".git", ".svn", ".hg", ".cache", ".npm", "lost+found":
 		return false
-	case "mod":
-		return path.Base(dir) != "pkg" // downloads of Go's modules
+	case "mod", "registry":
+		return path.Base(dir) != "pkg" && path.Base(dir) != ".cargo" // downloads of Go and of Cargo
 	case "gems", "extensions", "cache", "doc", "build_info":
 		return !beside["specifications"]
 	}
