@@ -39,7 +39,7 @@ paths = ["/srv/filer"]
 country = "/var/lib/geo/country.mmdb"
 `
 
-func testConfig(t *testing.T) *configs.Config {
+func testConfig(t testing.TB) *configs.Config {
 	t.Helper()
 	cfg, err := configs.Parse("test.toml", []byte(policy))
 	if err != nil {
