@@ -196,15 +196,9 @@ func group(files []installed.LocalFile) (units []unit, over installed.Tally) {
 // unitOf gives the tree that a file belongs to, or the file itself where it lies
 // where many do.
 func unitOf(file string) string {
-	base := ""
-	for dir := path.Dir(file); ; dir = path.Dir(dir) {
-		if shared(dir) {
-			base = dir
-			break
-		}
-		if dir == "/" {
-			return file
-		}
+	base := path.Dir(file)
+	for !shared(base) { // "/" is
+		base = path.Dir(base)
 	}
 	unit := file
 	for dir := path.Dir(file); dir != base; dir = path.Dir(dir) {

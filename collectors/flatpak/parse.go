@@ -77,12 +77,12 @@ func parseDescription(data []byte) (description, error) {
 			open = open[:len(open)-1]
 		case xml.CharData:
 			text := strings.TrimSpace(string(t))
-			switch where := strings.Join(open[min(1, len(open)):], "/"); {
-			case where == "project_license":
+			switch strings.Join(open[min(1, len(open)):], "/") {
+			case "project_license":
 				about.terms = cmp.Or(about.terms, host.Text(text, 256))
-			case where == "developer/name":
+			case "developer/name":
 				about.developer = cmp.Or(about.developer, host.Text(text, 256))
-			case where == "developer_name":
+			case "developer_name":
 				legacy = cmp.Or(legacy, host.Text(text, 256))
 			}
 		}

@@ -88,8 +88,12 @@ func TestIdentities(t *testing.T) {
 		{Ecosystem: "rpm", Name: "python3-yaml", PURL: "pkg:rpm/fedora/python3-yaml"},
 	}}
 	language := Facts{Identities: []Identity{
-		{"dpkg", "libruby3.1:amd64", "pkg:gem/json@2"}, {"dpkg", "libruby3.1:amd64", "pkg:gem/csv@3"}, {"dpkg", "libruby3.1:i386", "pkg:gem/other@1"},
-		{"dpkg", "python3-yaml", "pkg:pypi/pyyaml@6"}, {"dpkg", "python3-yaml", "pkg:pypi/pyyaml@6"}, {"dpkg", "none", "pkg:pypi/none@1"},
+		{"dpkg", "libruby3.1:amd64", "pkg:gem/json@2"},
+		{"dpkg", "libruby3.1:amd64", "pkg:gem/csv@3"},
+		{"dpkg", "libruby3.1:i386", "pkg:gem/other@1"},
+		{"dpkg", "python3-yaml", "pkg:pypi/pyyaml@6"},
+		{"dpkg", "python3-yaml", "pkg:pypi/pyyaml@6"},
+		{"dpkg", "none", "pkg:pypi/none@1"},
 	}}
 	want := [][]string{{"pkg:gem/csv@3", "pkg:gem/json@2"}, {"pkg:pypi/pyyaml@6"}, nil}
 	for range 2 { // the parts may serve another round

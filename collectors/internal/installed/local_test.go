@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,9 +80,13 @@ func TestLocal(t *testing.T) {
 		}
 	}
 	want := []LocalFile{
-		{"/home/eva/gems/specifications/a-1.gemspec", Gemspec}, {"/opt/acme/LICENSE", Terms}, {"/opt/acme/bin/tool", ELF},
-		{"/opt/acme/lib/libtool.so.1", Library}, {"/opt/acme/tool.deps.json", Deps},
-		{"/srv/wiki/vendor/composer/installed.json", Composer}, {"/usr/local/bin/run", Script},
+		{"/home/eva/gems/specifications/a-1.gemspec", Gemspec},
+		{"/opt/acme/LICENSE", Terms},
+		{"/opt/acme/bin/tool", ELF},
+		{"/opt/acme/lib/libtool.so.1", Library},
+		{"/opt/acme/tool.deps.json", Deps},
+		{"/srv/wiki/vendor/composer/installed.json", Composer},
+		{"/usr/local/bin/run", Script},
 	}
 	l := NewLocal(h)
 	var one, other Seen
@@ -110,10 +116,7 @@ func TestLocal(t *testing.T) {
 
 func TestLocalBounds(t *testing.T) {
 	files := make(map[string]string)
-	deep := "opt/deep"
-	for range mostLocalDepth + 3 {
-		deep += "/d"
-	}
+	deep := "opt/deep" + strings.Repeat("/d", mostLocalDepth+3)
 	files[deep+"/tool"] = "\x7fELF"
 	h, _, _ := machine(t, files)
 	found, err := NewLocal(h).Find(t.Context(), new(Seen))
@@ -131,7 +134,7 @@ func TestLocalBounds(t *testing.T) {
 	}
 	h, root, _ := machine(t, wide)
 	for i := range 100 {
-		if err := os.Mkdir(filepath.Join(root, "opt/1", fmt.Sprint(i)), 0o755); err != nil {
+		if err := os.Mkdir(filepath.Join(root, "opt/1", strconv.Itoa(i)), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -119,7 +119,7 @@ func (f *File) Bytes(name string, limit uint64) ([]byte, error) {
 		return nil, ErrBudget
 	}
 	data := make([]byte, s.FileSize)
-	if _, err := f.Budget.ReadAt(data, int64(s.Offset)); err != nil {
+	if _, err := f.ReadAt(data, int64(s.Offset)); err != nil {
 		return nil, f.Spent(ErrSection)
 	}
 	return data, nil
