@@ -18,21 +18,30 @@ import (
 	"cityward/collectors/access"
 	"cityward/collectors/apk"
 	"cityward/collectors/custody"
+	"cityward/collectors/dotnet"
 	"cityward/collectors/dpkg"
 	"cityward/collectors/engine"
+	"cityward/collectors/file"
+	"cityward/collectors/flatpak"
 	"cityward/collectors/flow"
 	"cityward/collectors/geo"
 	"cityward/collectors/gobinary"
 	"cityward/collectors/internal/host"
+	"cityward/collectors/internal/installed"
 	"cityward/collectors/internal/kernel"
 	"cityward/collectors/internal/licence"
 	"cityward/collectors/inventory"
 	"cityward/collectors/java"
 	"cityward/collectors/machine"
 	"cityward/collectors/node"
+	"cityward/collectors/pacman"
+	"cityward/collectors/php"
 	"cityward/collectors/process"
 	"cityward/collectors/python"
 	"cityward/collectors/rpm"
+	"cityward/collectors/ruby"
+	"cityward/collectors/rust"
+	"cityward/collectors/snap"
 	"cityward/collectors/storage"
 	"cityward/configs"
 )
@@ -69,8 +78,9 @@ type Machine struct {
 	Host   *host.Host
 	Config *configs.Config
 
-	kernel *kernel.Kernel // the one capture in the kernel, or why there is none
-	texts  *licence.Texts // reads the texts of licences, for all
+	kernel *kernel.Kernel   // the one capture in the kernel, or why there is none
+	local  *installed.Local // the one walk through what was put past the package system
+	texts  *licence.Texts   // reads the texts of licences, for all
 }
 
 // All is the catalogue.
@@ -84,10 +94,18 @@ func All() []Spec {
 		{"dpkg", []string{inventory.KindComponents, inventory.KindLicences}, true, func(m *Machine) Collector { return dpkg.New(m.Host, m.texts) }},
 		{"apk", []string{inventory.KindComponents, inventory.KindLicences}, true, func(m *Machine) Collector { return apk.New(m.Host) }},
 		{"rpm", []string{inventory.KindComponents, inventory.KindLicences}, true, func(m *Machine) Collector { return rpm.New(m.Host) }},
+		{"pacman", []string{inventory.KindComponents, inventory.KindLicences}, true, func(m *Machine) Collector { return pacman.New(m.Host) }},
+		{"snap", []string{inventory.KindComponents, inventory.KindLicences}, true, func(m *Machine) Collector { return snap.New(m.Host) }},
 		{"python", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return python.New(m.Host, m.texts) }},
 		{"node", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return node.New(m.Host, m.texts) }},
-		{"gobinary", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return gobinary.New(m.Host) }},
+		{"gobinary", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return gobinary.New(m.Host, m.local) }},
 		{"java", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return java.New(m.Host, m.texts) }},
+		{"rust", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return rust.New(m.Host, m.local) }},
+		{"ruby", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return ruby.New(m.Host, m.local) }},
+		{"php", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return php.New(m.Host, m.local) }},
+		{"dotnet", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return dotnet.New(m.Host, m.local) }},
+		{"flatpak", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return flatpak.New(m.Host) }},
+		{"file", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return file.New(m.Host, m.local) }},
 		{"flow", []string{inventory.KindFlows, inventory.KindListeners}, true, func(m *Machine) Collector { return flow.New(m.Host, m.Config, m.kernel) }},
 		{"custody", []string{inventory.KindHoldings}, true, func(m *Machine) Collector { return custody.New(m.Host, m.Config, m.kernel) }},
 		{"geo", []string{inventory.KindPlaces}, true, func(m *Machine) Collector { return geo.New(m.Host, m.Config) }},
@@ -128,7 +146,7 @@ func Build(catalogue []Spec, root string, cfg *configs.Config, now func() time.T
 	if err != nil {
 		return nil, err
 	}
-	m := &Machine{Host: h, Config: cfg, texts: licence.New(cfg.State)}
+	m := &Machine{Host: h, Config: cfg, local: installed.NewLocal(h), texts: licence.New(cfg.State)}
 	m.kernel = capture(h, cfg.Capture)
 	set := &Set{host: h, kernel: m.kernel, texts: m.texts}
 	if err := m.kernel.Err(); errors.Is(err, kernel.ErrPins) {

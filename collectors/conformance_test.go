@@ -39,7 +39,7 @@ paths = ["/srv/filer"]
 country = "/var/lib/geo/country.mmdb"
 `
 
-func testConfig(t *testing.T) *configs.Config {
+func testConfig(t testing.TB) *configs.Config {
 	t.Helper()
 	cfg, err := configs.Parse("test.toml", []byte(policy))
 	if err != nil {
@@ -121,7 +121,7 @@ func TestReloadReachesAll(t *testing.T) {
 
 // readsSoftware tells the collectors that only list what is installed.
 func readsSoftware(name string) bool {
-	return slices.Contains([]string{"dpkg", "apk", "rpm", "python", "node", "gobinary", "java"}, name)
+	return slices.Contains([]string{"dpkg", "apk", "rpm", "python", "node", "gobinary", "java", "rust", "ruby", "php", "dotnet", "flatpak", "file", "pacman", "snap"}, name)
 }
 
 // With nothing to read, every collector must say that it sees nothing.
@@ -209,6 +209,7 @@ func damages() []damage {
 		{"bytes of no meaning", func(path string) error {
 			return os.WriteFile(path, []byte(strings.Repeat("\x00\xff\xfe\n: =)(\x1b[31m", 300)), 0o644)
 		}},
+		{"1 GB of nothing", func(path string) error { return os.Truncate(path, 1<<30) }},
 		{"one endless line", func(path string) error { return os.WriteFile(path, make([]byte, 3<<20), 0o644) }},
 	}
 }
@@ -223,8 +224,9 @@ func TestBadFiles(t *testing.T) {
 	for _, d := range damages() {
 		t.Run(d.name, func(t *testing.T) {
 			root := t.TempDir()
-			if err := os.CopyFS(root, os.DirFS("testdata/host")); err != nil {
-				t.Fatal(err)
+			overlay(t, root, "testdata/host")
+			for _, room := range []string{"dotnet", "flatpak", "pacman", "php", "ruby", "snap"} {
+				overlay(t, root, room+"/testdata/host")
 			}
 			files := regularFiles(t, root)
 			for _, file := range files {
@@ -249,6 +251,28 @@ func TestBadFiles(t *testing.T) {
 				t.Errorf("only %d files were damaged", len(files))
 			}
 		})
+	}
+}
+
+// overlay adds what a tree has to another; files that both have stay.
+func overlay(t *testing.T, root, tree string) {
+	t.Helper()
+	part := t.TempDir()
+	if err := os.CopyFS(part, os.DirFS(tree)); err != nil {
+		t.Fatal(err)
+	}
+	err := filepath.WalkDir(part, func(path string, d fs.DirEntry, err error) error {
+		at := filepath.Join(root, strings.TrimPrefix(path, part))
+		if _, there := os.Lstat(at); err != nil || there == nil {
+			return err
+		}
+		if d.IsDir() {
+			return os.Mkdir(at, 0o755)
+		}
+		return os.Rename(path, at)
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -156,7 +156,7 @@ func busy(flows, stores int) *agent.Report {
 			facts.Holdings = append(facts.Holdings, inventory.Holding{Store: store, Process: facts.Processes[i].ID, How: inventory.HowDirect})
 		}
 	}
-	for _, ecosystem := range []string{"dpkg", "rpm", "python", "node", "gobinary", "java"} {
+	for _, ecosystem := range []string{"dpkg", "rpm", "python", "node", "gobinary", "java", "rust", "ruby", "php", "dotnet", "flatpak", "file", "pacman", "snap"} {
 		facts.Components = append(facts.Components, inventory.Component{Ecosystem: ecosystem, PURL: "pkg:" + ecosystem})
 	}
 	for _, capture := range []string{"flows", "opens", "processes"} {

@@ -78,10 +78,18 @@ func (d documenter) inventory(running bool) jsonInventory {
 			continue
 		}
 		doc.Components = append(doc.Components, jsonComponent{
-			c.Ecosystem, c.Name, c.Version, c.PURL, known(c.Supplier), known(c.Area), licence(c.Licence), inUse[c.PURL],
+			c.Ecosystem, c.Name, c.Version, c.PURL, list(c.Also), known(c.Supplier), known(c.Area), licence(c.Licence), inUse[c.PURL],
 		})
 	}
 	return doc
+}
+
+// list gives an empty list for none.
+func list(names []string) []string {
+	if names == nil {
+		return []string{}
+	}
+	return names
 }
 
 func licence(l inventory.Licence) jsonLicence {

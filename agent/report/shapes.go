@@ -55,6 +55,7 @@ type jsonComponent struct {
 	Name      string      `json:"name"`
 	Version   string      `json:"version"`
 	PURL      string      `json:"purl"`
+	Also      []string    `json:"also"`
 	Supplier  *string     `json:"supplier"`
 	Area      *string     `json:"area"`
 	Licence   jsonLicence `json:"licence"`

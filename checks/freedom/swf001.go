@@ -24,7 +24,7 @@ func SWF001() finding.Rule {
 			finding.Unknown: "no software was found, too many licences are unknown, or the answer depends on those that are",
 		},
 		Remedy:   "Replace the components listed as not free, with the substitutes listed where they are known, or lower [software] free_share_minimum knowingly.",
-		Pitfalls: "Components count alike, whatever their size. Software that no package system knows is not counted: see SWF-003.",
+		Pitfalls: "Components count alike, whatever their size. Software that no package system knows counts as one component for each directory that it lies in, by collectors/file, mostly of an unknown licence.",
 		Needs:    []string{inventory.KindComponents, inventory.KindLicences},
 		Maps:     finding.Maps{"eu_csf": {"SOV-6.2"}},
 	}

@@ -64,7 +64,7 @@ func read(ctx context.Context, h *host.Host, texts *licence.Texts, at version, o
 // elsewhere reports whether another package system rules here, which has a room
 // of its own.
 func elsewhere(h *host.Host) bool {
-	for _, path := range []string{"/lib/apk/db/installed", "/usr/lib/apk/db/installed"} {
+	for _, path := range []string{"/lib/apk/db/installed", "/usr/lib/apk/db/installed", "/var/lib/pacman/local"} {
 		if _, err := h.Stat(path); err == nil {
 			return true
 		}

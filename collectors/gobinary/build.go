@@ -1,9 +1,7 @@
 package gobinary
 
 import (
-	"cmp"
 	"debug/buildinfo"
-	"debug/elf"
 	"errors"
 	"io"
 	"runtime/debug"
@@ -11,18 +9,18 @@ import (
 
 	"cityward/collectors/internal/host"
 	"cityward/collectors/internal/installed"
+	"cityward/collectors/internal/program"
 	"cityward/collectors/inventory"
 )
 
 // Bounds of one program: what is read of it, and what it may name.
 const (
-	sizeRead    = 32 << 20
 	mostModules = 4096
 )
 
 var (
-	errBudget = errors.New("headers and build information are too large")
-	errText   = errors.New("damaged build information")
+	errMany = errors.New("too many modules")
+	errText = errors.New("damaged build information")
 )
 
 // build is what a program says of its own making; nothing where it is not Go's.
@@ -41,65 +39,40 @@ func read(h *host.Host, path string) (build, error) {
 		return build{}, err
 	}
 	defer f.Close()
-	return parse(f, sizeRead)
+	return parse(f, program.SizeRead)
 }
 
 // parse reads a program. What is not in the ELF format, or has no section of
 // Go's, is not Go's. limit bounds what is read.
 func parse(r io.ReaderAt, limit int) (build, error) {
 	var magic [4]byte
-	if _, err := r.ReadAt(magic[:], 0); err != nil || string(magic[:]) != elf.ELFMAG {
+	if _, err := r.ReadAt(magic[:], 0); err != nil || !program.IsELF(magic[:]) {
 		if errors.Is(err, io.EOF) {
 			err = nil
 		}
 		return build{}, err
 	}
-	bounded := &budget{r: r, left: limit}
-	f, err := elf.NewFile(bounded)
-	if err != nil {
-		return build{}, bounded.spent(nil) // of no format that the kernel runs
+	f, ok, err := program.Open(r, limit)
+	if !ok {
+		return build{}, err // of no format that the kernel runs
 	}
 	if f.Section(".go.buildinfo") == nil {
 		return build{}, nil
 	}
-	info, err := buildinfo.Read(bounded)
+	info, err := buildinfo.Read(f.Budget)
 	if err != nil {
-		return build{}, bounded.spent(errText)
+		return build{}, f.Spent(errText)
 	}
 	return modulesOf(info)
-}
-
-// budget reads not more than it was given: offsets and lengths in a program are
-// its maker's claim.
-type budget struct {
-	r    io.ReaderAt
-	left int
-}
-
-func (b *budget) ReadAt(p []byte, off int64) (int, error) {
-	if len(p) > b.left {
-		b.left = 0
-		return 0, errBudget
-	}
-	b.left -= len(p)
-	return b.r.ReadAt(p, off)
-}
-
-// spent gives errBudget if that is why reading failed, else the other error.
-func (b *budget) spent(otherwise error) error {
-	if b.left == 0 {
-		return errBudget
-	}
-	return otherwise
 }
 
 // modulesOf lists the modules of a program, the main one first.
 func modulesOf(info *debug.BuildInfo) (build, error) {
 	var b build
 	if len(info.Deps) > mostModules {
-		return b, errBudget
+		return b, errMany
 	}
-	if main := cmp.Or(info.Main.Path, info.Path); strings.Trim(main, "/") != "" && main != "command-line-arguments" {
+	if main := program.GoMain(info); main != "" {
 		b.main = true
 		b.modules = append(b.modules, component(main, info.Main.Version))
 	}

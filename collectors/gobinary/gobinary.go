@@ -2,21 +2,20 @@
 // the compiler writes into each: the main module, the modules that it was built
 // from, and the release of Go.
 //
-// It looks at the programs that run from this machine's files, and at those in
-// /usr/local/bin, /usr/local/sbin, /opt/NAME/bin and /srv/NAME/bin. It does not
+// It looks at the programs that run from this machine's files, and at those below
+// /opt, /srv, /usr/local, /var/www and in the homes. It does not
 // see programs that were packed, whose build information was removed, or whose
 // file was deleted while they run, nor those inside of containers. Distributions
 // often build without modules: then there is nothing to see but Go itself.
 //
 // Nothing there says under which terms a module is; they are not known. Of a
-// program that a system package owns the main module is left out, since it is
-// that component already; the modules that it was built from are not. That a
+// program that a system package owns the main module is another identity of that
+// component, not one more; the modules that it was built from are components. That a
 // program names its modules does not say who put it here: it gets no owner.
 package gobinary
 
 import (
 	"context"
-	"path"
 	"slices"
 
 	"cityward/collectors/internal/host"
@@ -33,22 +32,27 @@ const (
 // and is not safe for concurrent use.
 type Collector struct {
 	host  *host.Host
-	tree  installed.Tree
+	local *installed.Local
+	seen  installed.Seen
 	files installed.Files[build]
 	owned installed.Owned
 }
 
-// New returns a collector of the Go programs below h's root.
-func New(h *host.Host) *Collector { return &Collector{host: h, tree: installed.Tree{Host: h}} }
+// New returns a collector of the Go programs below h's root. local is the walk
+// that it shares with other rooms.
+func New(h *host.Host, local *installed.Local) *Collector { return &Collector{host: h, local: local} }
 
 // Collect returns the modules of all Go programs that were found.
 func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (inventory.Facts, error) {
 	if err := ctx.Err(); err != nil {
 		return inventory.Facts{}, err
 	}
-	c.tree.Begin()
 	c.files.Begin()
-	files, over := c.find(seen)
+	found, err := c.local.Find(ctx, &c.seen)
+	if err != nil {
+		return inventory.Facts{}, err
+	}
+	files, over := c.find(seen, found.Named(installed.ELF))
 	builds := make(map[string]build)
 	var programs []string // those with Go in them
 	var unread installed.Tally
@@ -69,25 +73,25 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 	if err != nil {
 		return inventory.Facts{}, err
 	}
-	components := make(map[string]inventory.Component)
+	var parts installed.Parts
 	for _, file := range programs {
 		modules := builds[file].modules
-		if builds[file].main && owned(file) {
+		if builds[file].main {
+			parts.Add(owned(file), modules[0])
 			modules = modules[1:]
 		}
 		for i := range modules {
-			components[modules[i].PURL] = modules[i]
+			parts.Add(installed.Package{}, modules[i])
 		}
 	}
-	gaps := c.tree.Lost.Gap(nil, name, "directories that may have Go programs cannot be listed whole")
-	gaps = unread.Gap(gaps, name, "the build information of programs cannot be read")
+	gaps := unread.Gap(nil, name, "the build information of programs cannot be read")
 	gaps = lists.Gap(gaps, name, "file lists of system packages cannot be read: some Go programs may be listed twice")
 	gaps = over.Gap(gaps, name, "too many programs")
-	return inventory.Facts{Components: installed.Sorted(components), Gaps: gaps}, nil
+	return parts.Facts(gaps), nil
 }
 
 // find lists, sorted, the files that may be Go programs.
-func (c *Collector) find(seen *inventory.Facts) (files []string, over installed.Tally) {
+func (c *Collector) find(seen *inventory.Facts, local []string) (files []string, over installed.Tally) {
 	running := make(map[string]bool)
 	for i := range seen.Processes {
 		p := &seen.Processes[i]
@@ -100,14 +104,7 @@ func (c *Collector) find(seen *inventory.Facts) (files []string, over installed.
 			files = append(files, file)
 		}
 	}
-	places := []string{"/usr/local/bin", "/usr/local/sbin"}
-	places = append(places, c.tree.Glob("/opt", "*/bin")...)
-	places = append(places, c.tree.Glob("/srv", "*/bin")...)
-	for _, place := range places {
-		for _, entry := range c.tree.List(place) {
-			files = append(files, path.Join(place, entry))
-		}
-	}
+	files = append(files, local...)
 	slices.Sort(files)
 	files = slices.Compact(files)
 	if len(files) > mostFiles {

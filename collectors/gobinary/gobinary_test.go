@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"cityward/collectors/internal/host"
+	"cityward/collectors/internal/installed"
 	"cityward/collectors/inventory"
 )
 
@@ -65,7 +66,7 @@ func purls(facts inventory.Facts) []string {
 // This test is a Go program that runs.
 func TestRunning(t *testing.T) {
 	h := open(t, "/")
-	c := New(h)
+	c := at(h)
 	seen := running(t, h)
 	facts := collect(t, c, seen)
 	release := strings.TrimPrefix(runtime.Version(), "go")
@@ -101,7 +102,7 @@ func TestPlaces(t *testing.T) {
 	write("usr/local/bin/damaged", slices.Concat([]byte("\x7fELF"), exe[64:4096]))
 	write("opt/acme/bin/owned", exe)
 	write("var/lib/dpkg/info/acme.list", []byte("/.\n/opt/acme/bin/owned\n"))
-	c := New(open(t, root))
+	c := at(open(t, root))
 	facts := collect(t, c, &inventory.Facts{})
 	if !slices.ContainsFunc(purls(facts), func(p string) bool { return strings.HasPrefix(p, "pkg:golang/std@") }) || slices.Contains(purls(facts), "pkg:golang/cityward") {
 		t.Errorf("of an owned program: %q", purls(facts))
@@ -198,16 +199,18 @@ func BenchmarkCold(b *testing.B) {
 	h := open(b, "/")
 	seen := running(b, h)
 	for b.Loop() {
-		collect(b, New(h), seen)
+		collect(b, at(h), seen)
 	}
 }
 
 func BenchmarkWarm(b *testing.B) {
 	h := open(b, "/")
-	c, seen := New(h), running(b, h)
+	c, seen := at(h), running(b, h)
 	found := len(collect(b, c, seen).Components)
 	for b.Loop() {
 		collect(b, c, seen)
 	}
 	b.ReportMetric(float64(found), "components")
 }
+
+func at(h *host.Host) *Collector { return New(h, installed.NewLocal(h)) }

@@ -35,6 +35,7 @@ type Facts struct {
 	Processes  []Process
 	Components []Component
 	Owners     []Owner
+	Identities []Identity
 	Listeners  []Listener
 	Flows      []Flow
 	Locals     []LocalConnection
@@ -65,6 +66,7 @@ func (f *Facts) Append(more *Facts) {
 	f.Processes = append(f.Processes, more.Processes...)
 	f.Components = append(f.Components, more.Components...)
 	f.Owners = append(f.Owners, more.Owners...)
+	f.Identities = append(f.Identities, more.Identities...)
 	f.Listeners = append(f.Listeners, more.Listeners...)
 	f.Flows = append(f.Flows, more.Flows...)
 	f.Locals = append(f.Locals, more.Locals...)

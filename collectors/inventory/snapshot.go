@@ -38,8 +38,33 @@ func Merge(taken time.Time, parts ...*Facts) *Snapshot {
 	s.Stores = mergeStores(s.Stores)
 	s.Candidates = mergeCandidates(s.Candidates)
 	s.sort()
+	s.identify()
 	s.index()
 	return s
+}
+
+// identify gives each component the identities that language packages have of it.
+// The components are this snapshot's own copies.
+func (s *Snapshot) identify() {
+	if len(s.Identities) == 0 {
+		return
+	}
+	also := make(map[Identity][]string) // by package
+	for _, i := range s.Identities {
+		key := Identity{Ecosystem: i.Ecosystem, Package: i.Package}
+		also[key] = append(also[key], i.PURL)
+	}
+	for i := range s.Components {
+		c := &s.Components[i]
+		key := Identity{Ecosystem: c.Ecosystem, Package: c.Name}
+		names := also[key]
+		key.Package += ":" + c.Arch
+		if names = slices.Concat(names, also[key]); len(names) > 0 {
+			slices.Sort(names)
+			c.Also = slices.Clip(slices.Compact(names))
+		}
+	}
+	s.Identities = nil
 }
 
 func mergeStores(rows []DataStore) []DataStore {

@@ -3,6 +3,7 @@ package inventory
 import (
 	"net/netip"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 )
@@ -76,5 +77,31 @@ func TestMergeIsDeterministic(t *testing.T) {
 	now := time.Unix(1, 0)
 	if one, two := Merge(now, a, b), Merge(now, b, a); !reflect.DeepEqual(one, two) {
 		t.Errorf("Merge(a, b) = %+v, Merge(b, a) = %+v", one, two)
+	}
+}
+
+// A language package that a system package owns is one component with two names.
+func TestIdentities(t *testing.T) {
+	system := Facts{Components: []Component{
+		{Ecosystem: "dpkg", Name: "libruby3.1", Arch: "amd64", PURL: "pkg:deb/debian/libruby3.1"},
+		{Ecosystem: "dpkg", Name: "python3-yaml", Arch: "amd64", PURL: "pkg:deb/debian/python3-yaml"},
+		{Ecosystem: "rpm", Name: "python3-yaml", PURL: "pkg:rpm/fedora/python3-yaml"},
+	}}
+	language := Facts{Identities: []Identity{
+		{"dpkg", "libruby3.1:amd64", "pkg:gem/json@2"},
+		{"dpkg", "libruby3.1:amd64", "pkg:gem/csv@3"},
+		{"dpkg", "libruby3.1:i386", "pkg:gem/other@1"},
+		{"dpkg", "python3-yaml", "pkg:pypi/pyyaml@6"},
+		{"dpkg", "python3-yaml", "pkg:pypi/pyyaml@6"},
+		{"dpkg", "none", "pkg:pypi/none@1"},
+	}}
+	want := [][]string{{"pkg:gem/csv@3", "pkg:gem/json@2"}, {"pkg:pypi/pyyaml@6"}, nil}
+	for range 2 { // the parts may serve another round
+		s := Merge(time.Now(), &system, &language)
+		for i, c := range s.Components {
+			if !slices.Equal(c.Also, want[i]) || system.Components[i].Also != nil {
+				t.Errorf("%s is also %q, want %q", c.PURL, c.Also, want[i])
+			}
+		}
 	}
 }

@@ -116,9 +116,18 @@ type Component struct {
 	Arch      string
 	Source    string // source package, when it has another name
 	Supplier  string
-	Area      string // archive area for dpkg: main, contrib, non-free, non-free-firmware; "" unknown
-	PURL      string // package URL; the key that other facts refer to
+	Area      string   // archive area for dpkg: main, contrib, non-free, non-free-firmware; "" unknown
+	PURL      string   // package URL; the key that other facts refer to
+	Also      []string `json:",omitempty"` // package URLs of the language packages that it brings, sorted; filled by [Merge]
 	Licence   Licence
+}
+
+// Identity is a language package whose description a system package owns: no
+// component of its own, but another name of that component or of a part of it.
+type Identity struct {
+	Ecosystem string // of the system package
+	Package   string // its name, as NAME or NAME:ARCH
+	PURL      string // of the language package
 }
 
 // Owner says which component a file belongs to.

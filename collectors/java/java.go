@@ -7,8 +7,8 @@
 // its name. It does not see classes that lie in directories, archives that were
 // closed again after the start, or Java inside of containers.
 //
-// An archive that a system package owns is left out: it is that component
-// already.
+// What an archive that a system package owns has is another identity of that
+// component, not one more.
 package java
 
 import (
@@ -68,14 +68,11 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 	if err != nil {
 		return inventory.Facts{}, err
 	}
-	components := make(map[string]inventory.Component)
+	var parts installed.Parts
 	var damaged, cut installed.Tally
 	for _, file := range files {
 		if ctx.Err() != nil {
 			return inventory.Facts{}, ctx.Err()
-		}
-		if owned(file) {
-			continue
 		}
 		a, err := c.files.Get(c.host, file, func() (archive, error) { return read(ctx, c.host, c.texts, file) })
 		if ctx.Err() != nil {
@@ -83,13 +80,14 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 			return inventory.Facts{}, ctx.Err()
 		}
 		switch {
+		case !owned(file).None():
 		case err != nil && !host.Gone(err):
 			damaged.Add(file + ": " + host.Cause(err))
 		case a.cut != nil:
 			cut.Add(file + ": " + a.cut.Error())
 		}
 		for i := range a.components {
-			components[a.components[i].PURL] = a.components[i]
+			parts.Add(owned(file), a.components[i])
 		}
 	}
 	gaps := s.lost.Gap(nil, name, "directories that may have Java archives cannot be listed whole")
@@ -98,7 +96,7 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 	gaps = lists.Gap(gaps, name, "file lists of system packages cannot be read: some Java libraries may be listed twice")
 	gaps = s.denied.Gap(gaps, name, "which archives running Java programs have open cannot be read")
 	gaps = s.over.Gap(gaps, name, "too many Java archives, or directories that may have some")
-	return inventory.Facts{Components: installed.Sorted(components), Gaps: gaps}, nil
+	return parts.Facts(gaps), nil
 }
 
 // search gathers the archives of one round.

@@ -8,8 +8,8 @@
 // version. It does not see what a bundler has put into one file, nor Node.js
 // inside of containers.
 //
-// A package whose package.json belongs to a system package is left out with what
-// it brings: it is that component already.
+// A package whose package.json belongs to a system package is another identity of
+// that component, not one more.
 package node
 
 import (
@@ -81,20 +81,16 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 	if err != nil {
 		return inventory.Facts{}, err
 	}
-	components := make(map[string]inventory.Component)
+	var parts installed.Parts
 	var damaged installed.Tally
 	for _, file := range s.files {
-		if owned(file) {
-			continue
-		}
 		at := s.at[file]
 		own := slices.Contains(programs.own, path.Dir(file)) // need not have a name
 		switch {
-		case at.err != nil && (!own || !at.manifest.incomplete):
+		case at.err != nil && (!own || !at.manifest.incomplete) && owned(file).None():
 			damaged.Add(file + ": " + host.Cause(at.err))
 		case at.err == nil:
-			component := at.manifest.component()
-			components[component.PURL] = component
+			parts.Add(owned(file), at.manifest.component())
 		}
 	}
 	gaps := c.tree.Lost.Gap(nil, name, "directories of Node.js packages cannot be listed whole")
@@ -102,7 +98,7 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 	gaps = unread.Gap(gaps, name, "file lists of system packages cannot be read: some Node.js packages may be listed twice")
 	gaps = lost.Gap(gaps, name, "directories of running Node.js programs are not known")
 	gaps = s.over.Gap(gaps, name, "too many Node.js packages, or too deep within each other")
-	return inventory.Facts{Components: installed.Sorted(components), Gaps: gaps}, nil
+	return parts.Facts(gaps), nil
 }
 
 // search goes through directories of packages, each once whatever links lead to

@@ -9,8 +9,8 @@
 // PYTHONPATH, or Python inside of containers. Python that is linked into another
 // program shows its packages only where they lie in one of those places.
 //
-// A package whose metadata belongs to a system package is left out: it is that
-// component already, and the distribution's word on its terms is the better one.
+// A package whose metadata belongs to a system package is another identity of that
+// component, not one more; the distribution's word on its terms is the better one.
 package python
 
 import (
@@ -61,30 +61,26 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 	if err != nil {
 		return inventory.Facts{}, err
 	}
-	components := make(map[string]inventory.Component)
+	var parts installed.Parts
 	var damaged installed.Tally
 	for i, file := range files {
 		if i%64 == 0 && ctx.Err() != nil {
 			return inventory.Facts{}, ctx.Err()
 		}
-		if owned(file) {
-			continue
-		}
 		m, err := c.files.Get(c.host, file, func() (metadata, error) { return read(c.host, c.texts, file) })
 		if err != nil {
-			if !host.Gone(err) {
+			if !host.Gone(err) && owned(file).None() {
 				damaged.Add(file + ": " + host.Cause(err))
 			}
 			continue
 		}
-		component := m.component()
-		components[component.PURL] = component
+		parts.Add(owned(file), m.component())
 	}
 	gaps := c.tree.Lost.Gap(nil, name, "directories that may have Python packages cannot be listed whole")
 	gaps = damaged.Gap(gaps, name, "metadata of Python packages cannot be read")
 	gaps = unread.Gap(gaps, name, "file lists of system packages cannot be read: some Python packages may be listed twice")
 	gaps = over.Gap(gaps, name, "too many Python packages")
-	return inventory.Facts{Components: installed.Sorted(components), Gaps: gaps}, nil
+	return parts.Facts(gaps), nil
 }
 
 // find lists the metadata files of packages.

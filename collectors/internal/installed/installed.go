@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"cityward/collectors/internal/host"
 	"cityward/collectors/inventory"
 )
@@ -42,34 +44,48 @@ func StampOf(h *host.Host, path string) Stamp {
 
 // Files keeps what was read of files, errors too, until they change. What a round
 // does not ask for is forgotten with the next.
-type Files[T any] struct{ last, now map[string]kept[T] }
+type Files[T any] struct {
+	known map[string]*kept[T]
+	round uint64
+}
 
 type kept[T any] struct {
 	at    Stamp
+	round uint64 // when it was asked for last
 	value T
 	err   error
 }
 
 // Begin starts a round.
-func (f *Files[T]) Begin() { f.last, f.now = f.now, make(map[string]kept[T], len(f.now)) }
+func (f *Files[T]) Begin() {
+	if f.known == nil {
+		f.known = make(map[string]*kept[T])
+	}
+	for path, k := range f.known {
+		if k.round != f.round {
+			delete(f.known, path)
+		}
+	}
+	f.round++
+}
 
 // Get gives what read returned for the file as it is now.
 func (f *Files[T]) Get(h *host.Host, path string, read func() (T, error)) (T, error) {
-	if k, ok := f.now[path]; ok {
+	k := f.known[path]
+	if k != nil && k.round == f.round {
 		return k.value, k.err
 	}
-	at := StampOf(h, path)
-	k, ok := f.last[path]
-	if !ok || k.at != at || at == (Stamp{}) {
-		k = kept[T]{at: at}
+	if at := StampOf(h, path); k == nil || k.at != at || at == (Stamp{}) {
+		k = &kept[T]{at: at}
 		k.value, k.err = read()
+		f.known[path] = k
 	}
-	f.now[path] = k
+	k.round = f.round
 	return k.value, k.err
 }
 
 // Forget drops what was read of a file in this round.
-func (f *Files[T]) Forget(path string) { delete(f.now, path) }
+func (f *Files[T]) Forget(path string) { delete(f.known, path) }
 
 // Tree lists directories of one machine.
 type Tree struct {
@@ -95,6 +111,9 @@ func (t *Tree) List(dir string) []string {
 
 func list(h *host.Host, dir string) ([]string, error) {
 	st, err := h.Stat(dir)
+	if errors.Is(err, unix.ENOTDIR) {
+		err = fs.ErrNotExist
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -152,11 +171,14 @@ type Tally struct {
 }
 
 // Add counts one.
-func (t *Tally) Add(example string) {
+func (t *Tally) Add(example string) { t.AddMany(example, 1) }
+
+// AddMany counts n of which one is the example.
+func (t *Tally) AddMany(example string, n int) {
 	if t.count == 0 {
 		t.example = example
 	}
-	t.count++
+	t.count += n
 }
 
 // Gap appends what was lost to gaps, if anything was.
