@@ -16,6 +16,7 @@ import (
 
 	"cityward/collectors/access"
 	"cityward/collectors/apk"
+	"cityward/collectors/container"
 	"cityward/collectors/custody"
 	"cityward/collectors/dpkg"
 	"cityward/collectors/engine"
@@ -31,6 +32,7 @@ import (
 	"cityward/collectors/process"
 	"cityward/collectors/python"
 	"cityward/collectors/rpm"
+	"cityward/collectors/running"
 	"cityward/collectors/storage"
 	"cityward/configs"
 )
@@ -78,9 +80,11 @@ func All() []Spec {
 		{"engine", []string{inventory.KindEngines}, false, func(m *Machine) Collector { return engine.New(m.Host, m.Config) }},
 		{"storage", []string{inventory.KindStorage}, false, func(m *Machine) Collector { return storage.New(m.Host, m.Config) }},
 		{"access", []string{inventory.KindAccess}, false, func(m *Machine) Collector { return access.New(m.Host, m.Config) }},
+		{"running", []string{inventory.KindComponents}, true, func(m *Machine) Collector { return running.New(m.Host) }},
 		{"dpkg", []string{inventory.KindComponents, inventory.KindLicences}, true, func(m *Machine) Collector { return dpkg.New(m.Host) }},
 		{"apk", []string{inventory.KindComponents, inventory.KindLicences}, true, func(m *Machine) Collector { return apk.New(m.Host) }},
 		{"rpm", []string{inventory.KindComponents, inventory.KindLicences}, true, func(m *Machine) Collector { return rpm.New(m.Host) }},
+		{"container", []string{inventory.KindComponents, inventory.KindLicences}, true, func(m *Machine) Collector { return container.New(m.Host, packages) }},
 		{"python", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return python.New(m.Host) }},
 		{"node", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return node.New(m.Host) }},
 		{"gobinary", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return gobinary.New(m.Host) }},
@@ -89,6 +93,11 @@ func All() []Spec {
 		{"custody", []string{inventory.KindHoldings}, true, func(m *Machine) Collector { return custody.New(m.Host, m.Config, m.kernel) }},
 		{"geo", []string{inventory.KindPlaces}, true, func(m *Machine) Collector { return geo.New(m.Host, m.Config) }},
 	}
+}
+
+// packages makes the readers of the package databases below a root.
+func packages(h *host.Host) []container.Reader {
+	return []container.Reader{dpkg.New(h), apk.New(h), rpm.New(h)}
 }
 
 // Entry is a collector at work.

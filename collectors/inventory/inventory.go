@@ -35,6 +35,9 @@ type Facts struct {
 	Processes  []Process
 	Components []Component
 	Owners     []Owner
+	Scripts    []Script
+	Libraries  []Library
+	Containers []Container
 	Listeners  []Listener
 	Flows      []Flow
 	Locals     []LocalConnection
@@ -65,6 +68,9 @@ func (f *Facts) Append(more *Facts) {
 	f.Processes = append(f.Processes, more.Processes...)
 	f.Components = append(f.Components, more.Components...)
 	f.Owners = append(f.Owners, more.Owners...)
+	f.Scripts = append(f.Scripts, more.Scripts...)
+	f.Libraries = append(f.Libraries, more.Libraries...)
+	f.Containers = append(f.Containers, more.Containers...)
 	f.Listeners = append(f.Listeners, more.Listeners...)
 	f.Flows = append(f.Flows, more.Flows...)
 	f.Locals = append(f.Locals, more.Locals...)

@@ -49,6 +49,7 @@ type Process struct {
 	Unit       string    // systemd unit, from the control group
 	Container  string    // container id, from the control group
 	Kernel     bool      // a thread of the kernel: it has no executable
+	Root       FileID    // its root directory; zero unknown
 	MountNS    uint64    // inode of each namespace; 0 unknown
 	NetNS      uint64
 	PIDNS      uint64
@@ -118,11 +119,13 @@ type Component struct {
 	Area      string // archive area for dpkg: main, contrib, non-free, non-free-firmware; "" unknown
 	PURL      string // package URL; the key that other facts refer to
 	Licence   Licence
+	Images    []string // of containers that have it, sorted: their images, see Container.Label
+	Contained bool     // it is in containers only, not on the machine itself
 }
 
 // Owner says which component a file belongs to.
 type Owner struct {
-	Path string // as Process.Executable has it
+	Path string // as Process.Executable, Script.Path or Library.Path has it
 	File FileID
 	PURL string
 }

@@ -92,6 +92,22 @@ func (h *Host) entries(at *Walked, limit int) (below []Walked, complete bool) {
 	return below, complete
 }
 
+// Find describes what a path leads to, symbolic links followed, and gives its path
+// without them. It asks no server for attributes, but one may be asked for the way.
+func (h *Host) Find(path string) (Walked, error) {
+	fd, err := h.openat(path, unix.O_PATH)
+	if err != nil {
+		return Walked{}, &fs.PathError{Op: "find", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	w, err := describe(fd, "", unix.AT_EMPTY_PATH)
+	if err != nil {
+		return Walked{}, &fs.PathError{Op: "find", Path: path, Err: err}
+	}
+	w.Path, err = h.pathOf(fd)
+	return w, err
+}
+
 // Describe is [Proc.Stat] that asks no server: it gives what the kernel has, so
 // that a descriptor of a dead network file system cannot hold it up.
 func (p *Proc) Describe(pid int, name string) (Walked, error) {
