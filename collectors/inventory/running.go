@@ -1,6 +1,9 @@
 package inventory
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Script is what an interpreter or a virtual machine runs: the file that tells
 // it what to do. It is named in the arguments, of which nothing else is shown.
@@ -112,6 +115,19 @@ func (s *Snapshot) FileOwner(path string, file FileID) (*Component, bool) {
 // ReplacedLibrary gives a library that an execution goes on with although another
 // has its place, "" without one.
 func (s *Snapshot) ReplacedLibrary(id Execution) string { return s.replaced[id] }
+
+// upgraded reports whether a replaced library was a package's: a package has its
+// path, or it lay where packages put libraries, for a new version often has another
+// name. Programs also map files that they made themselves and have removed.
+func (s *Snapshot) upgraded(l *Library) bool {
+	if !l.Replaced {
+		return false
+	}
+	if _, owned := s.owners[ownerKey{l.Path, l.File}]; owned {
+		return true
+	}
+	return strings.HasPrefix(l.Path, "/usr/lib") || strings.HasPrefix(l.Path, "/lib")
+}
 
 // Running lists the components that take part in what runs or ran since the last
 // round: of executables, of scripts, and of libraries that are mapped.

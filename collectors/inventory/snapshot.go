@@ -168,6 +168,9 @@ func (s *Snapshot) index() {
 	}
 	s.replaced = make(map[Execution]string)
 	for i := range s.Libraries {
+		if !s.upgraded(&s.Libraries[i]) {
+			continue
+		}
 		for _, id := range s.Libraries[i].Users {
 			s.replaced[id] = cmp.Or(s.replaced[id], s.Libraries[i].Path)
 		}

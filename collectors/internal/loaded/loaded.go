@@ -141,6 +141,13 @@ func (t *tree) script(p *inventory.Process, into *process) {
 		candidates = moduleFiles(words.module, cwd, inside, called)
 	}
 	for _, word := range candidates {
+		if number, ok := descriptor(word); ok { // its own, and a pipe has no file
+			target, err := t.proc.Readlink(p.ID.PID, "fd/"+number)
+			if err != nil || len(target) == 0 || target[0] != '/' {
+				return
+			}
+			word, _ = t.h.Inside(string(target))
+		}
 		if script, found := t.file(word, cwd); found {
 			script.Process = p.ID
 			into.script = &script
@@ -160,6 +167,16 @@ func long(p *inventory.Process) bool {
 	return size > 4000 || !p.Ended.IsZero() && size > 250
 }
 
+// descriptor tells the paths by which a program reads one of its descriptors.
+func descriptor(word string) (number string, ok bool) {
+	for _, prefix := range []string{"/dev/fd/", "/proc/self/fd/"} {
+		if number, ok = strings.CutPrefix(path.Clean(word), prefix); ok {
+			return number, number != "" && len(number) < 8 && strings.Trim(number, "0123456789") == ""
+		}
+	}
+	return "0", path.Clean(word) == "/dev/stdin"
+}
+
 // file gives the regular file that a word names.
 func (t *tree) file(word, cwd string) (inventory.Script, bool) {
 	if word == "" || len(word) > sizePath || strings.IndexByte(word, 0) >= 0 {
@@ -172,7 +189,7 @@ func (t *tree) file(word, cwd string) (inventory.Script, bool) {
 		word = path.Join(cwd, word)
 	}
 	at, err := t.h.Find(word)
-	if err != nil || !at.Regular() {
+	if err != nil || !at.Regular() || host.Within(at.Path, "/proc") {
 		return inventory.Script{}, false
 	}
 	return inventory.Script{Path: host.Text(at.Path, sizePath), File: inventory.FileID{Device: at.Device, Inode: at.Inode}}, true
