@@ -3,11 +3,11 @@ package container
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"cityward/collectors/internal/host"
 	"cityward/collectors/internal/installed"
-	"cityward/collectors/inventory"
 )
 
 // set is readers of the databases that one or several trees have in common. Only
@@ -40,6 +40,7 @@ func fingerprint(h *host.Host, vendor string) string {
 	var b strings.Builder
 	for i, file := range evidence() {
 		if at := installed.StampOf(h, file); at != (installed.Stamp{}) {
+			at.File.Device = 0
 			fmt.Fprintf(&b, "%d:%v ", i, at)
 		}
 	}
@@ -84,14 +85,19 @@ func (c *Collector) databases(ctx context.Context, h *host.Host, vendor string, 
 	if vendor == "" {
 		vendor = "linux"
 	}
-	var all inventory.Facts
+	o.set = s
 	for _, reader := range s.readers {
 		facts, err := reader.Read(ctx, vendor, programs)
 		if err != nil {
 			return err
 		}
-		all.Append(&facts)
+		switch { // one kind of database is the usual case, whose list is shared
+		case len(o.components) == 0:
+			o.components = facts.Components
+		case len(facts.Components) > 0:
+			o.components = slices.Concat(o.components, facts.Components)
+		}
+		o.owners, o.gaps = append(o.owners, facts.Owners...), append(o.gaps, facts.Gaps...)
 	}
-	o.set, o.components, o.owners, o.gaps = s, all.Components, all.Owners, all.Gaps
 	return nil
 }
