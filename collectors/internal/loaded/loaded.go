@@ -116,6 +116,26 @@ type tree struct {
 	ns   uint64
 	f    *Facts
 	now  time.Time
+
+	found map[string]found // by path, in this reading: programs share most libraries
+}
+
+type found struct {
+	at  host.Walked
+	err error
+}
+
+// find is [host.Host.Find], once for each path.
+func (t *tree) find(path string) (host.Walked, error) {
+	f, ok := t.found[path]
+	if !ok {
+		f.at, f.err = t.h.Find(path)
+		if t.found == nil {
+			t.found = make(map[string]found)
+		}
+		t.found[path] = f
+	}
+	return f.at, f.err
 }
 
 // script looks for what an interpreter runs.
@@ -252,7 +272,7 @@ func (t *tree) library(p *inventory.Process, m host.Mapping) *library {
 		return nil
 	}
 	k := key{path: host.Text(inside, sizePath)}
-	at, err := t.h.Find(inside)
+	at, err := t.find(inside)
 	file := inventory.FileID{Device: at.Device, Inode: at.Inode}
 	switch {
 	case gone && (err != nil || at.Inode != m.Inode):
