@@ -225,20 +225,44 @@ func TestProgramsOfAnotherTree(t *testing.T) {
 	}
 }
 
-// What goes on with a file that an upgrade replaced still has its package.
-func TestReplacedInAnotherTree(t *testing.T) {
+// Upgraded by dpkg itself, a program that goes on with its old file still has its
+// package, and the new version is what is installed.
+func TestUpgradedInAnotherTree(t *testing.T) {
 	needRoot(t)
 	root := debian(t)
-	pid := pivoted(t, root, busybox, "sleep", "600")
-	copyFile(t, busybox, filepath.Join(root, "usr/bin/busybox.dpkg-new"))
-	if err := os.Rename(filepath.Join(root, "usr/bin/busybox.dpkg-new"), filepath.Join(root, "usr/bin/busybox")); err != nil {
-		t.Fatal(err)
+	install(t, root, "1")
+	pid := pivoted(t, root, "/opt/city/busybox", "sleep", "600")
+	c := collector(t)
+	s := collect(t, c, seen(t, pid))
+	if owner, owned := s.Owner(processOf(t, s, pid)); !owned || owner.Name != "city-tool" || owner.Version != "1" {
+		t.Errorf("owner %+v", owner)
 	}
-	s := collect(t, collector(t), seen(t, pid))
+	install(t, root, "2")
+	s = collect(t, c, seen(t, pid))
 	p := processOf(t, s, pid)
-	if owner, owned := s.Owner(p); !p.Deleted || !owned {
+	if owner, owned := s.Owner(p); !p.Deleted || !owned || owner.Name != "city-tool" {
 		t.Errorf("%+v, owner %+v", p, owner)
 	}
+	c.trees[place{p.MountNS, p.Root}].looked = time.Time{} // some time later
+	s = collect(t, c, seen(t, pid))
+	if owner, owned := s.Owner(processOf(t, s, pid)); !owned || owner.Version != "2" {
+		t.Errorf("owner %+v", owner)
+	}
+}
+
+// install makes a package of this machine's busybox and has dpkg install it.
+func install(t *testing.T, root, version string) {
+	t.Helper()
+	dir := t.TempDir()
+	for _, sub := range []string{"tree/DEBIAN", "tree/opt/city"} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	copyFile(t, busybox, filepath.Join(dir, "tree/opt/city/busybox"))
+	write(t, dir, "tree/DEBIAN/control", "Package: city-tool\nVersion: "+version+"\nArchitecture: all\nMaintainer: City <it@city.example>\nDescription: a tool\n")
+	output(t, "dpkg-deb", "--build", "-Znone", dir+"/tree", dir+"/city-tool.deb")
+	output(t, "dpkg", "--root", root, "--force-script-chrootless", "--install", dir+"/city-tool.deb")
 }
 
 // A program that has ended has its owner by the namespace, and a package that comes
