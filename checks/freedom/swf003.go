@@ -26,7 +26,7 @@ func SWF003() finding.Rule {
 		},
 		Remedy:   "Install the program from a package, or name its path in [software] local_programs once someone answers for it. Restart programs whose package was upgraded.",
 		Pitfalls: "That a package owns a file does not say that the file is unchanged, and which packages are in a container is the container's own word. Container runtimes start from memory for an instant. Scripts that an interpreter reads from a pipe or from its arguments are not seen.",
-		Needs:    []string{inventory.KindProcesses, inventory.KindComponents},
+		Needs:    []string{inventory.KindProcesses, inventory.KindComponents, inventory.KindRunning},
 		Maps:     finding.Maps{"eu_csf": {"SOV-5.3", "SOV-5.5"}, "c3a": {"SOV-4-06"}},
 	}
 }

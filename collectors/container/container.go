@@ -219,19 +219,23 @@ func (r *round) finish() {
 		}
 	}
 	for _, g := range []struct {
-		tally  *installed.Tally
-		reason string
+		tally        *installed.Tally
+		kind, reason string
 	}{
-		{&r.over, "too many containers and other file trees"},
-		{&r.gone, "programs ended with their container before its packages were read"},
-		{&r.slow, "the container's files do not answer"},
-		{&r.unread, "the container's files cannot be read"},
-		{&r.full, "too many packages in all containers"},
-		{&r.languages, "interpreters in containers, whose packages of their own kind are not read"},
-		{&r.scripts, "interpreters in containers whose script was not found"},
-		{&r.denied, "which libraries programs in containers have mapped cannot be read"},
-		{&r.libraries, "too many programs or libraries in one container"},
+		{&r.over, inventory.KindComponents, "too many containers and other file trees"},
+		{&r.gone, inventory.KindRunning, "programs ended with their container before its packages were read"},
+		{&r.slow, inventory.KindComponents, "the container's files do not answer"},
+		{&r.unread, inventory.KindComponents, "the container's files cannot be read"},
+		{&r.full, inventory.KindComponents, "too many packages in all containers"},
+		{&r.languages, inventory.KindComponents, "interpreters in containers, whose packages of their own kind are not read"},
+		{&r.scripts, inventory.KindRunning, "interpreters in containers whose script was not found"},
+		{&r.denied, inventory.KindRunning, "which libraries programs in containers have mapped cannot be read"},
+		{&r.libraries, inventory.KindRunning, "too many programs or libraries in one container"},
 	} {
+		before := len(r.facts.Gaps)
 		r.facts.Gaps = g.tally.Gap(r.facts.Gaps, name, g.reason)
+		for i := range r.facts.Gaps[before:] {
+			r.facts.Gaps[before+i].Kind = g.kind
+		}
 	}
 }

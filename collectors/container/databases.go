@@ -51,11 +51,11 @@ func fingerprint(h *host.Host, vendor string) string {
 }
 
 // take gives the readers for a fingerprint, new ones where nobody has left any.
-func (c *Collector) take(print string) *set {
+func (c *Collector) take(mark string) *set {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := c.sets[print]
-	delete(c.sets, print)
+	s := c.sets[mark]
+	delete(c.sets, mark)
 	if s == nil {
 		s = &set{host: host.Detached(c.host.Now)}
 		s.host.IgnoreDevices()
@@ -64,21 +64,21 @@ func (c *Collector) take(print string) *set {
 	return s
 }
 
-func (c *Collector) give(print string, s *set) {
+func (c *Collector) give(mark string, s *set) {
 	s.host.Detach()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.sets[print] = s
+	c.sets[mark] = s
 }
 
 // databases reads the packages of a tree and the owners of its programs.
 func (c *Collector) databases(ctx context.Context, h *host.Host, vendor string, programs []installed.Program, o *outcome) error {
-	print := fingerprint(h, vendor)
-	if print == "" {
+	mark := fingerprint(h, vendor)
+	if mark == "" {
 		return nil
 	}
-	s := c.take(print)
-	defer c.give(print, s)
+	s := c.take(mark)
+	defer c.give(mark, s)
 	if err := s.host.Share(h); err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -81,14 +82,14 @@ func copyFile(t testing.TB, from, to string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(to, data, 0o755); err != nil { //nolint:gosec // a program
+	if err := os.WriteFile(to, data, 0o755); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func write(t testing.TB, root, name, text string) {
 	t.Helper()
-	if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o644); err != nil { //nolint:gosec // as in a real tree
+	if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -99,7 +100,7 @@ func pivoted(t testing.TB, root string, args ...string) int {
 	t.Helper()
 	const script = `mount --bind "$0" "$0" && cd "$0" && mkdir -p .old && pivot_root . .old &&
 		/bin/busybox umount -l /.old && exec /bin/busybox sh -c 'echo ready; exec "$@"' sh "$@"`
-	return start(t, exec.CommandContext(t.Context(), "unshare", append([]string{"--mount", "--propagation", "private", "sh", "-c", script, root}, args...)...)) //nolint:gosec // of this test
+	return start(t, exec.CommandContext(t.Context(), "unshare", append([]string{"--mount", "--propagation", "private", "sh", "-c", script, root}, args...)...))
 }
 
 // start gives the process of a command that has said that it is ready.
@@ -314,29 +315,29 @@ func TestHostileTrees(t *testing.T) {
 	}{
 		{"a link out of it", func(root string) error {
 			dir := filepath.Join(root, "var/lib/dpkg")
-			return cmpErr(os.RemoveAll(dir), os.Symlink("../../../../../../../../../../../var/lib/dpkg", dir))
+			return errors.Join(os.RemoveAll(dir), os.Symlink("../../../../../../../../../../../var/lib/dpkg", dir))
 		}, true},
 		{"a link through a process", func(root string) error {
 			dir := filepath.Join(root, "var/lib/dpkg")
-			return cmpErr(os.RemoveAll(dir), os.Symlink("/proc/1/root/var/lib/dpkg", dir))
+			return errors.Join(os.RemoveAll(dir), os.Symlink("/proc/1/root/var/lib/dpkg", dir))
 		}, true},
 		{"a link to itself", func(root string) error {
 			file := filepath.Join(root, "var/lib/dpkg/status")
-			return cmpErr(os.Remove(file), os.Symlink("status", file))
+			return errors.Join(os.Remove(file), os.Symlink("status", file))
 		}, false},
 		{"a FIFO", func(root string) error {
 			file := filepath.Join(root, "var/lib/dpkg/status")
-			return cmpErr(os.Remove(file), unix.Mkfifo(file, 0o644))
+			return errors.Join(os.Remove(file), unix.Mkfifo(file, 0o644))
 		}, false},
 		{"a terabyte of nothing", func(root string) error {
 			return os.Truncate(filepath.Join(root, "var/lib/dpkg/status"), 1<<40)
 		}, false},
 		{"more packages than there are", func(root string) error {
-			return os.WriteFile(filepath.Join(root, "var/lib/dpkg/status"), manyPackages(200_000), 0o644) //nolint:gosec // as in a real tree
+			return os.WriteFile(filepath.Join(root, "var/lib/dpkg/status"), manyPackages(200_000), 0o644)
 		}, false},
 		{"a directory for a system's name", func(root string) error {
 			file := filepath.Join(root, "etc/os-release")
-			return cmpErr(os.Remove(file), os.Mkdir(file, 0o755))
+			return errors.Join(os.Remove(file), os.Mkdir(file, 0o755))
 		}, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -373,15 +374,6 @@ func manyPackages(n int) []byte {
 		fmt.Fprintf(&b, "Package: p%d\nStatus: install ok installed\nVersion: 1\nArchitecture: all\n\n", i)
 	}
 	return b.Bytes()
-}
-
-func cmpErr(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // A file system that nobody answers for holds up its own tree alone.
@@ -423,14 +415,11 @@ func TestTreeThatDoesNotAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 100 {
-		if c.trees[place{}] == nil && func() bool {
-			for _, tree := range c.trees {
-				if !tree.back() {
-					return false
-				}
-			}
-			return true
-		}() {
+		back := true
+		for _, tree := range c.trees {
+			back = tree.back() && back
+		}
+		if back {
 			return
 		}
 		time.Sleep(50 * time.Millisecond)

@@ -18,6 +18,7 @@ const (
 	KindProcesses  = "processes"  // which programs run
 	KindComponents = "components" // which software is installed, and who owns an executable
 	KindLicences   = "licences"   // under which terms
+	KindRunning    = "running"    // which scripts and libraries run, and whose they and the containers' programs are
 	KindFlows      = "flows"      // connections that are or were open
 	KindListeners  = "listeners"  // sockets that wait for peers
 	KindStorage    = "storage"    // mounts, and the disks below data stores

@@ -61,5 +61,8 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 	gaps := found.Unknown.Gap(nil, name, "interpreters whose script was not found")
 	gaps = found.Denied.Gap(gaps, name, "which libraries programs have mapped cannot be read")
 	gaps = found.Over.Gap(gaps, name, "too many libraries")
+	for i := range gaps {
+		gaps[i].Kind = inventory.KindRunning
+	}
 	return inventory.Facts{Scripts: found.Scripts, Libraries: found.Libraries, Gaps: gaps}, nil
 }

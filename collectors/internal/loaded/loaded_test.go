@@ -203,7 +203,7 @@ func TestReplacedLibraries(t *testing.T) {
 	}
 	paths := []string{filepath.Join(dir, "libone.so.1"), filepath.Join(dir, "libtwo.so.1")}
 	for _, path := range append(paths, filepath.Join(dir, "new")) {
-		if err := os.WriteFile(path, data, 0o700); err != nil { //nolint:gosec // a library
+		if err := os.WriteFile(path, data, 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
