@@ -37,8 +37,11 @@ func TestWhichTreeAProcessIsIn(t *testing.T) {
 	s := Merge(time.Unix(1, 0), &Facts{
 		Processes: []Process{{ID: Execution{PID: 1}, MountNS: 1, Root: FileID{9, 2}}},
 		Containers: []Container{
-			{Image: "web", MountNS: 5, Root: one}, {System: "debian 12", MountNS: 1, Root: two},
-			{Image: "a", MountNS: 6, Root: one}, {Image: "b", MountNS: 6, Root: two}, {Image: "c", MountNS: 6, Root: FileID{3, 1}},
+			{Image: "web", MountNS: 5, Root: one},
+			{System: "debian 12", MountNS: 1, Root: two},
+			{Image: "a", MountNS: 6, Root: one},
+			{Image: "b", MountNS: 6, Root: two},
+			{Image: "c", MountNS: 6, Root: FileID{3, 1}},
 		},
 	})
 	for _, test := range []struct {
@@ -74,7 +77,9 @@ func TestRunningComponents(t *testing.T) {
 		},
 		Components: []Component{{PURL: "perl"}, {PURL: "job"}, {PURL: "zlib"}, {PURL: "idle"}},
 		Owners: []Owner{
-			{"/usr/bin/perl", FileID{1, 1}, "perl"}, {"/usr/bin/job", FileID{1, 2}, "job"}, {"/usr/lib/libz.so.1", FileID{1, 3}, "zlib"},
+			{"/usr/bin/perl", FileID{1, 1}, "perl"},
+			{"/usr/bin/job", FileID{1, 2}, "job"},
+			{"/usr/lib/libz.so.1", FileID{1, 3}, "zlib"},
 			{"/usr/bin/idle", FileID{1, 9}, "idle"},
 		},
 	})
