@@ -30,7 +30,7 @@ func run(t *testing.T, id string, facts inventory.Facts, policy configs.Policy) 
 func TestRulesAreComplete(t *testing.T) {
 	kinds := []string{
 		inventory.KindMachine, inventory.KindProcesses, inventory.KindComponents, inventory.KindLicences, inventory.KindFlows, inventory.KindListeners,
-		inventory.KindStorage, inventory.KindHoldings, inventory.KindAccess, inventory.KindEngines, inventory.KindPlaces, inventory.KindHistory,
+		inventory.KindStorage, inventory.KindHoldings, inventory.KindAccess, inventory.KindEngines, inventory.KindPlaces, inventory.KindHistory, inventory.KindRunning,
 	}
 	frameworks := []string{"gdpr", "nis2", "eu_csf", "c3a", "ens"}
 	shape := regexp.MustCompile(`^(DAT|CUS|NET|HWC|SWF|STD|ACC|PUB|AGT)-[0-9]{3}$`)

@@ -70,6 +70,39 @@ func running(processes ...inventory.Process) inventory.Facts {
 	return f
 }
 
+// inside is a container's program that no package of the machine owns.
+func inside(c inventory.Container) inventory.Facts {
+	c.MountNS, c.Root = 9, inventory.FileID{Device: 9, Inode: 9}
+	return plus(running(inventory.Process{Executable: "/app/x", Container: "0123456789abcdef", MountNS: 9, Root: c.Root}),
+		inventory.Facts{Containers: []inventory.Container{c}})
+}
+
+// scripted is an interpreter of a package that runs a script.
+func scripted(path string, owned bool) inventory.Facts {
+	f := running(inventory.Process{Executable: "/usr/bin/owned"})
+	f.Scripts = []inventory.Script{{Process: f.Processes[len(f.Processes)-1].ID, Path: path}}
+	if owned {
+		f.Owners = append(f.Owners, inventory.Owner{Path: path, PURL: f.Owners[0].PURL})
+	}
+	return f
+}
+
+// replaced is a program of a package with a library that lost its path.
+func replaced(path string) inventory.Facts {
+	f := running(inventory.Process{Executable: "/usr/bin/owned"})
+	f.Libraries = []inventory.Library{{Path: path, Replaced: true, Users: []inventory.Execution{f.Processes[len(f.Processes)-1].ID}}}
+	return f
+}
+
+// says demands a reason.
+func says(reason string) func(*testing.T, []finding.Finding) {
+	return func(t *testing.T, found []finding.Finding) {
+		if found[0].Reason != reason {
+			t.Errorf("reason %q, want %q", found[0].Reason, reason)
+		}
+	}
+}
+
 func freedomTrials() map[string][]trial {
 	hidden := running(inventory.Process{Executable: "/usr/local/bin/x"})
 	hidden.Processes[0].MountNS = 0
@@ -108,6 +141,19 @@ func freedomTrials() map[string][]trial {
 			}},
 			{"no package's", running(inventory.Process{Executable: "/usr/local/bin/x"}), city(), only("/usr/local/bin/x", finding.Review), nil},
 			{"container", running(inventory.Process{Executable: "/app/x", Container: "0123456789abcdef", MountNS: 9}), city(), only("/app/x in container 0123456789ab", finding.Unknown), nil},
+			{"container without packages", inside(inventory.Container{Image: "city/app:1"}), city(), only("/app/x in container 0123456789ab", finding.Review), says("belongs to no package: city/app:1 has none")},
+			{"container's own program", inside(inventory.Container{Image: "city/app:1", Packages: 3}), city(), only("/app/x in container 0123456789ab", finding.Review), says("belongs to no package of city/app:1")},
+			{"container that does not answer", inside(inventory.Container{Image: "city/app:1", Unread: "no answer"}), city(), only("/app/x in container 0123456789ab", finding.Unknown), says("the packages of city/app:1 cannot be read: no answer")},
+			{"container's package", plus(inside(inventory.Container{Image: "city/app:1", Packages: 3}), inventory.Facts{
+				Components: []inventory.Component{{PURL: "pkg:apk/x", Contained: true}}, Owners: []inventory.Owner{{Path: "/app/x", PURL: "pkg:apk/x"}},
+			}), city(), only("", finding.Pass), nil},
+			{"a local program's path in a container", running(inventory.Process{Executable: "/opt/city/portal", Container: "0123456789abcdef", MountNS: 9}), city(), only("/opt/city/portal in container 0123456789ab", finding.Unknown), nil},
+			{"script of a package", scripted("/usr/bin/backup", true), city(), only("", finding.Pass), nil},
+			{"script of no package", scripted("/opt/acme/run.py", false), city(), only("/usr/bin/owned", finding.Review), says("runs a script that belongs to no package: /opt/acme/run.py")},
+			{"script from a temporary directory", scripted("/tmp/run.py", false), city(), only("/usr/bin/owned", finding.Fail), nil},
+			{"script that the city answers for", scripted("/opt/city/portal", false), city(), only("", finding.Pass), nil},
+			{"library upgraded", replaced("/usr/lib/x86_64-linux-gnu/libz.so.1.2.13"), city(), only("/usr/bin/owned", finding.Review), says("a library was upgraded while it ran: the old version of /usr/lib/x86_64-linux-gnu/libz.so.1.2.13 is still at work")},
+			{"its own file, removed", replaced("/tmp/jna123.so"), city(), only("", finding.Pass), nil},
 			{"another file tree", running(inventory.Process{Executable: "/app/x", MountNS: 9}), city(), only("/app/x", finding.Unknown), nil},
 			{"the machine's file tree is not known", hidden, city(), only("/usr/local/bin/x", finding.Unknown), nil},
 			{"not readable", running(inventory.Process{Name: "x"}), city(), only("[x]", finding.Unknown), nil},

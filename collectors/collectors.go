@@ -17,6 +17,7 @@ import (
 
 	"cityward/collectors/access"
 	"cityward/collectors/apk"
+	"cityward/collectors/container"
 	"cityward/collectors/custody"
 	"cityward/collectors/dotnet"
 	"cityward/collectors/dpkg"
@@ -40,6 +41,7 @@ import (
 	"cityward/collectors/python"
 	"cityward/collectors/rpm"
 	"cityward/collectors/ruby"
+	"cityward/collectors/running"
 	"cityward/collectors/rust"
 	"cityward/collectors/snap"
 	"cityward/collectors/storage"
@@ -91,11 +93,13 @@ func All() []Spec {
 		{"engine", []string{inventory.KindEngines}, false, func(m *Machine) Collector { return engine.New(m.Host, m.Config) }},
 		{"storage", []string{inventory.KindStorage}, false, func(m *Machine) Collector { return storage.New(m.Host, m.Config) }},
 		{"access", []string{inventory.KindAccess}, false, func(m *Machine) Collector { return access.New(m.Host, m.Config) }},
+		{"running", []string{inventory.KindRunning}, true, func(m *Machine) Collector { return running.New(m.Host) }},
 		{"dpkg", []string{inventory.KindComponents, inventory.KindLicences}, true, func(m *Machine) Collector { return dpkg.New(m.Host, m.texts) }},
 		{"apk", []string{inventory.KindComponents, inventory.KindLicences}, true, func(m *Machine) Collector { return apk.New(m.Host) }},
 		{"rpm", []string{inventory.KindComponents, inventory.KindLicences}, true, func(m *Machine) Collector { return rpm.New(m.Host) }},
 		{"pacman", []string{inventory.KindComponents, inventory.KindLicences}, true, func(m *Machine) Collector { return pacman.New(m.Host) }},
 		{"snap", []string{inventory.KindComponents, inventory.KindLicences}, true, func(m *Machine) Collector { return snap.New(m.Host) }},
+		{"container", []string{inventory.KindComponents, inventory.KindLicences, inventory.KindRunning}, true, func(m *Machine) Collector { return container.New(m.Host, m.packages) }},
 		{"python", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return python.New(m.Host, m.texts) }},
 		{"node", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return node.New(m.Host, m.texts) }},
 		{"gobinary", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return gobinary.New(m.Host, m.local) }},
@@ -110,6 +114,11 @@ func All() []Spec {
 		{"custody", []string{inventory.KindHoldings}, true, func(m *Machine) Collector { return custody.New(m.Host, m.Config, m.kernel) }},
 		{"geo", []string{inventory.KindPlaces}, true, func(m *Machine) Collector { return geo.New(m.Host, m.Config) }},
 	}
+}
+
+// packages makes the readers of the package databases below another root.
+func (m *Machine) packages(h *host.Host) []container.Reader {
+	return []container.Reader{dpkg.New(h, m.texts), apk.New(h), rpm.New(h)}
 }
 
 // Entry is a collector at work.

@@ -121,7 +121,7 @@ func TestReloadReachesAll(t *testing.T) {
 
 // readsSoftware tells the collectors that only list what is installed.
 func readsSoftware(name string) bool {
-	return slices.Contains([]string{"dpkg", "apk", "rpm", "python", "node", "gobinary", "java", "rust", "ruby", "php", "dotnet", "flatpak", "file", "pacman", "snap"}, name)
+	return slices.Contains([]string{"running", "dpkg", "apk", "rpm", "container", "python", "node", "gobinary", "java", "rust", "ruby", "php", "dotnet", "flatpak", "file", "pacman", "snap"}, name)
 }
 
 // With nothing to read, every collector must say that it sees nothing.

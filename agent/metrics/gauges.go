@@ -79,7 +79,7 @@ func kinds() []string {
 		inventory.KindMachine, inventory.KindProcesses, inventory.KindComponents, inventory.KindLicences,
 		inventory.KindFlows, inventory.KindListeners, inventory.KindStorage, inventory.KindHoldings,
 		inventory.KindAccess, inventory.KindEngines, inventory.KindPlaces,
-		inventory.KindHistory,
+		inventory.KindHistory, inventory.KindRunning,
 	}
 }
 

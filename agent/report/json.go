@@ -66,10 +66,9 @@ func (d documenter) capture() map[string]jsonCapture {
 
 func (d documenter) inventory(running bool) jsonInventory {
 	programs := d.Programs()
-	inUse := make(map[string]bool)
-	doc := jsonInventory{Components: []jsonComponent{}, Programs: []jsonProgram{}, Gaps: d.gaps()}
+	inUse := d.Running()
+	doc := jsonInventory{Components: []jsonComponent{}, Programs: []jsonProgram{}, Containers: d.containers(), Gaps: d.gaps()}
 	for _, p := range programs {
-		inUse[p.Component.PURL] = true
 		doc.Programs = append(doc.Programs, program(&p))
 	}
 	for i := range d.Components {
@@ -79,6 +78,7 @@ func (d documenter) inventory(running bool) jsonInventory {
 		}
 		doc.Components = append(doc.Components, jsonComponent{
 			c.Ecosystem, c.Name, c.Version, c.PURL, list(c.Also), known(c.Supplier), known(c.Area), licence(c.Licence), inUse[c.PURL],
+			list(c.Images), !c.Contained,
 		})
 	}
 	return doc
@@ -92,6 +92,17 @@ func list(names []string) []string {
 	return names
 }
 
+func (d documenter) containers() []jsonContainer {
+	docs := []jsonContainer{}
+	for i := range d.Containers {
+		c := &d.Containers[i]
+		docs = append(docs, jsonContainer{
+			known(c.ID), known(c.Name), known(c.Runtime), known(c.Image), known(c.Digest), known(c.System), c.Packages, known(c.Unread),
+		})
+	}
+	return docs
+}
+
 func licence(l inventory.Licence) jsonLicence {
 	return jsonLicence{known(l.Declared), known(l.Expression), known(l.Source), l.Freedom.String(), known(l.Disputed)}
 }
@@ -99,7 +110,8 @@ func licence(l inventory.Licence) jsonLicence {
 func program(p *inventory.Program) jsonProgram {
 	doc := jsonProgram{
 		Executable: known(p.Executable), PIDs: p.PIDs, User: known(p.User), Unit: known(p.Unit), Container: known(p.Container),
-		Package: known(p.Component.PURL), Licence: licence(p.Component.Licence), Listening: p.Listening,
+		Image: known(p.Image), Package: known(p.Component.PURL), Licence: licence(p.Component.Licence),
+		Script: known(p.Script), ScriptPackage: known(p.ScriptOf.PURL), Listening: p.Listening,
 	}
 	if doc.Listening == nil {
 		doc.Listening = []string{}

@@ -47,7 +47,19 @@ type jsonCapture struct {
 type jsonInventory struct {
 	Components []jsonComponent `json:"components"`
 	Programs   []jsonProgram   `json:"programs"`
+	Containers []jsonContainer `json:"containers"`
 	Gaps       []jsonGap       `json:"gaps"`
+}
+
+type jsonContainer struct {
+	ID       *string `json:"container"`
+	Name     *string `json:"name"`
+	Runtime  *string `json:"runtime"`
+	Image    *string `json:"image"`
+	Digest   *string `json:"digest"`
+	System   *string `json:"system"`
+	Packages int     `json:"packages"`
+	Unread   *string `json:"unread"` // why its packages could not be read
 }
 
 type jsonComponent struct {
@@ -60,6 +72,8 @@ type jsonComponent struct {
 	Area      *string     `json:"area"`
 	Licence   jsonLicence `json:"licence"`
 	Running   bool        `json:"running"`
+	Images    []string    `json:"images"`  // of containers that have it
+	Machine   bool        `json:"machine"` // the machine itself has it
 }
 
 type jsonLicence struct {
@@ -71,14 +85,17 @@ type jsonLicence struct {
 }
 
 type jsonProgram struct {
-	Executable *string     `json:"executable"`
-	PIDs       []int       `json:"pids"`
-	User       *string     `json:"user"`
-	Unit       *string     `json:"unit"`
-	Container  *string     `json:"container"`
-	Package    *string     `json:"package"`
-	Licence    jsonLicence `json:"licence"`
-	Listening  []string    `json:"listening"`
+	Executable    *string     `json:"executable"`
+	PIDs          []int       `json:"pids"`
+	User          *string     `json:"user"`
+	Unit          *string     `json:"unit"`
+	Container     *string     `json:"container"`
+	Image         *string     `json:"image"`
+	Package       *string     `json:"package"`
+	Licence       jsonLicence `json:"licence"`
+	Script        *string     `json:"script"` // that an interpreter runs
+	ScriptPackage *string     `json:"script_package"`
+	Listening     []string    `json:"listening"`
 }
 
 type jsonProcess struct {

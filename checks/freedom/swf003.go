@@ -19,14 +19,14 @@ func SWF003() finding.Rule {
 		Severity:  finding.High,
 		Rationale: "To know what is executed is the first demand of the charter. A program that no package owns was put there by someone nobody can name.",
 		Decides: finding.Decides{
-			finding.Pass:    "every program that runs belongs to a package or is named in [software] local_programs",
-			finding.Fail:    "a program runs from memory, from a deleted file that no package owns, or from a directory that users may write to",
-			finding.Review:  "a program in another place belongs to no package, or its package was upgraded while it ran",
-			finding.Unknown: "the program's file cannot be read, it runs in a container or another file tree, or no package database was read",
+			finding.Pass:    "every program that runs, and every script that an interpreter runs, belongs to a package, of the machine or of its container, or is named in [software] local_programs",
+			finding.Fail:    "a program or a script runs from memory, from a deleted file that no package owns, or from a directory that users may write to",
+			finding.Review:  "a program or a script in another place belongs to no package, or its package or that of a library was upgraded while it ran",
+			finding.Unknown: "the program's file, or the packages of its container, cannot be read, it runs in another file tree, or no package database was read",
 		},
 		Remedy:   "Install the program from a package, or name its path in [software] local_programs once someone answers for it. Restart programs whose package was upgraded.",
-		Pitfalls: "That a package owns a file does not say that the file is unchanged. Container runtimes start from memory for an instant. Programs that start and end between two rounds are not seen.",
-		Needs:    []string{inventory.KindProcesses, inventory.KindComponents},
+		Pitfalls: "That a package owns a file does not say that the file is unchanged, and which packages are in a container is the container's own word. Container runtimes start from memory for an instant. Scripts that an interpreter reads from a pipe or from its arguments are not seen.",
+		Needs:    []string{inventory.KindProcesses, inventory.KindComponents, inventory.KindRunning},
 		Maps:     finding.Maps{"eu_csf": {"SOV-5.3", "SOV-5.5"}, "c3a": {"SOV-4-06"}},
 	}
 }
@@ -80,9 +80,50 @@ func subject(p *inventory.Process) string {
 	return name
 }
 
-// trace follows one process to its origin.
+// trace follows one process to its origin: its executable, and where that is known
+// the script that it runs.
 func trace(s *inventory.Snapshot, p *configs.Policy, process *inventory.Process) origin {
+	o := executable(s, p, process)
+	if o.verdict != finding.Pass {
+		return o
+	}
+	if library := s.ReplacedLibrary(process.ID); library != "" {
+		return origin{finding.Review, "a library was upgraded while it ran: the old version of " + library + " is still at work"}
+	}
+	if script := s.Script(process.ID); script != nil {
+		return ofScript(s, p, process, script)
+	}
+	return o
+}
+
+// ofScript judges what an interpreter runs.
+func ofScript(s *inventory.Snapshot, p *configs.Policy, process *inventory.Process, script *inventory.Script) origin {
+	_, owned := s.FileOwner(script.Path, script.File)
+	container, contained := s.ContainerOf(process)
+	switch {
+	case owned:
+		return origin{finding.Pass, ""}
+	case contained && container.Unread != "":
+		return unread(container)
+	case contained:
+		return origin{finding.Review, "runs a script that belongs to no package of " + container.Label() + ": " + script.Path}
+	case slices.Contains(p.Software.LocalPrograms, script.Path):
+		return origin{finding.Pass, ""}
+	case anyonesDirectory(script.Path):
+		return origin{finding.Fail, "runs a script from a directory that users may write to: " + script.Path}
+	}
+	return origin{finding.Review, "runs a script that belongs to no package: " + script.Path}
+}
+
+// unread is for programs of a container whose packages are not known.
+func unread(c *inventory.Container) origin {
+	return origin{finding.Unknown, "the packages of " + c.Label() + " cannot be read: " + c.Unread}
+}
+
+// executable follows one process's file to its origin.
+func executable(s *inventory.Snapshot, p *configs.Policy, process *inventory.Process) origin {
 	_, owned := s.Owner(process)
+	container, contained := s.ContainerOf(process)
 	first := s.First() // whose files are the ones that package databases speak of
 	switch {
 	case process.Memory:
@@ -93,10 +134,18 @@ func trace(s *inventory.Snapshot, p *configs.Policy, process *inventory.Process)
 		return origin{finding.Review, "its package was upgraded while it ran: the old version is still at work"}
 	case owned:
 		return origin{finding.Pass, ""}
-	case process.Container != "":
-		return origin{finding.Unknown, "runs in a container, whose packages are not read"}
+	case contained && container.Unread != "":
+		return unread(container)
+	case process.Container != "" && !contained:
+		return origin{finding.Unknown, "runs in a container, whose packages were not read"}
 	case process.Deleted:
 		return origin{finding.Fail, "runs from a file that was deleted"}
+	case contained && container.Packages == 0:
+		return origin{finding.Review, "belongs to no package: " + container.Label() + " has none"}
+	case contained && temporary(process.Executable):
+		return origin{finding.Fail, "runs from a directory that users may write to, in " + container.Label()}
+	case contained:
+		return origin{finding.Review, "belongs to no package of " + container.Label()}
 	case slices.Contains(p.Software.LocalPrograms, process.Executable) && !process.Foreign:
 		return origin{finding.Pass, ""}
 	case anyonesDirectory(process.Executable):
@@ -112,12 +161,13 @@ func trace(s *inventory.Snapshot, p *configs.Policy, process *inventory.Process)
 // anyonesDirectory reports whether a path is in one of the directories where any
 // user may put programs, by the file system hierarchy.
 func anyonesDirectory(path string) bool {
-	for _, directory := range []string{"/tmp/", "/var/tmp/", "/dev/shm/", "/home/", "/run/user/"} {
-		if strings.HasPrefix(path, directory) {
-			return true
-		}
-	}
-	return false
+	return temporary(path) || strings.HasPrefix(path, "/home/") || strings.HasPrefix(path, "/run/user/")
+}
+
+// temporary is the same for those that no image puts programs in: of a container's
+// users /home is the usual place of the one program.
+func temporary(path string) bool {
+	return strings.HasPrefix(path, "/tmp/") || strings.HasPrefix(path, "/var/tmp/") || strings.HasPrefix(path, "/dev/shm/")
 }
 
 func addProcess(programs map[string]*finding.Finding, subject string, process *inventory.Process, o origin) {

@@ -52,16 +52,24 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 	if err := ctx.Err(); err != nil {
 		return inventory.Facts{}, err
 	}
-	file, at := c.database()
-	if at == (installed.Stamp{}) {
-		*c = Collector{host: c.host}
-		return inventory.Facts{}, nil
-	}
 	vendor := "alpine"
 	if seen.Machine != nil && seen.Machine.OS != "" {
 		vendor = seen.Machine.OS
 	}
 	programs, over := installed.Programs(c.host, seen)
+	facts, err := c.Read(ctx, vendor, programs)
+	facts.Gaps = over.Gap(facts.Gaps, name, "too many different programs")
+	return facts, err
+}
+
+// Read returns the installed packages, whose URLs name the vendor, and the owners
+// of programs that are known to run from the files below the root.
+func (c *Collector) Read(ctx context.Context, vendor string, programs []installed.Program) (inventory.Facts, error) {
+	file, at := c.database()
+	if at == (installed.Stamp{}) {
+		*c = Collector{host: c.host}
+		return inventory.Facts{}, nil
+	}
 	if c.at != at || c.vendor != vendor {
 		c.components, c.gaps, c.owners = nil, nil, nil
 		c.at, c.vendor = at, vendor
@@ -79,8 +87,7 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 		}
 	}
 	return inventory.Facts{
-		Components: slices.Clip(c.components), Owners: owners,
-		Gaps: over.Gap(slices.Clip(c.gaps), name, "too many different programs"),
+		Components: slices.Clip(c.components), Owners: owners, Gaps: slices.Clip(c.gaps),
 	}, nil
 }
 

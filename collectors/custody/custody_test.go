@@ -1,7 +1,6 @@
 package custody
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"net/netip"
@@ -189,42 +188,6 @@ func TestServices(t *testing.T) {
 	if gaps := gapsOf(facts, "db"); len(gaps) != 3 {
 		t.Errorf("gaps %q, want one for the files, one for the connection of nobody and one for the peers that are not known", gaps)
 	}
-}
-
-func TestParseMaps(t *testing.T) {
-	text := `55d0c0a00000-55d0c0a02000 r--p 00000000 fd:01 1234                       /usr/bin/a b
-55d0c0a02000-55d0c0a03000 r-xp 00002000 fd:01 1234                       /usr/bin/a b
-7f00-7f01 rw-p 00000000 00:00 0 
-7f01-7f02 rw-p 00000000 00:00 0                          [heap]
-nonsense
-7f02-7f03 r--s 00000000 08:11 77                         /srv/x (deleted)
-`
-	var got []string
-	err := parseMaps(bufio.NewReader(strings.NewReader(text)), func(file inventory.FileID, name []byte) bool {
-		got = append(got, string(name))
-		if string(name) == "/usr/bin/a b" && (file.Inode != 1234 || file.Device != 0xfd01) {
-			t.Errorf("file %+v", file)
-		}
-		return true
-	})
-	if want := []string{"/usr/bin/a b", "/srv/x (deleted)"}; err != nil || !slices.Equal(got, want) {
-		t.Errorf("mapped %q (%v), want %q", got, err, want)
-	}
-}
-
-func FuzzMaps(f *testing.F) {
-	if own, err := os.ReadFile("/proc/self/maps"); err == nil {
-		f.Add(string(own))
-	}
-	f.Add("a b c 08:1 7 x\n")
-	f.Fuzz(func(t *testing.T, text string) {
-		_ = parseMaps(bufio.NewReader(strings.NewReader(text)), func(file inventory.FileID, name []byte) bool {
-			if file.Inode == 0 || strings.Contains(string(name), "\n") {
-				t.Fatalf("file %+v, name %q", file, name)
-			}
-			return true
-		})
-	})
 }
 
 func FuzzMountID(f *testing.F) {

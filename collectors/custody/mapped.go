@@ -1,24 +1,14 @@
 package custody
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"path"
-	"strconv"
 	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"cityward/collectors/internal/host"
 	"cityward/collectors/inventory"
 )
-
-// maxMaps bounds the mappings of one program that are read: the kernel allows
-// 65 530 by default (vm.max_map_count), databases are told to raise it.
-const maxMaps = 1 << 20
 
 // mapping is a mapped file as one file tree shows it.
 type mapping struct {
@@ -38,7 +28,8 @@ func (f *files) mappings(p *inventory.Process, pid int) error {
 	var t *tree
 	var failed error
 	f.lines.Reset(maps)
-	err = parseMaps(f.lines, func(file inventory.FileID, name []byte) bool {
+	err = host.ParseMaps(f.lines, func(mapped host.Mapping) bool {
+		file := inventory.FileID{Device: mapped.Device, Inode: mapped.Inode}
 		if !f.any && !f.mapped[file.Device] {
 			return true
 		}
@@ -47,7 +38,7 @@ func (f *files) mappings(p *inventory.Process, pid int) error {
 				return false
 			}
 		}
-		m := mapping{t, file, string(name)}
+		m := mapping{t, file, string(mapped.Name)}
 		stores, known := f.answers[m]
 		if !known {
 			stores = f.storesMapped(&m, pid)
@@ -85,56 +76,4 @@ func (f *files) storesMapped(m *mapping, pid int) []string {
 		device = covering.Device
 	}
 	return f.storesOf(device, inside, placed, file)
-}
-
-// parseMaps reads /proc/PID/maps and gives each mapped file, once for
-// neighbouring mappings of it, until visit has had enough.
-func parseMaps(lines *bufio.Reader, visit func(file inventory.FileID, name []byte) bool) error {
-	var last inventory.FileID
-	for range maxMaps {
-		line, err := lines.ReadSlice('\n')
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return fmt.Errorf("read maps: %w", err)
-		}
-		file, name, ok := parseMapping(line)
-		if !ok || file == last {
-			continue
-		}
-		last = file
-		if !visit(file, name) {
-			return nil
-		}
-	}
-	return errors.New("read maps: too many mappings")
-}
-
-// parseMapping reads one line: ADDRESS PERMISSIONS OFFSET DEVICE INODE PATH.
-// Memory without a file has inode 0.
-func parseMapping(line []byte) (file inventory.FileID, name []byte, ok bool) {
-	var fields [5][]byte
-	rest := line
-	for i := range fields {
-		fields[i], rest, _ = bytes.Cut(rest, []byte(" "))
-	}
-	if len(fields[4]) == 0 || fields[4][0] == '0' {
-		return file, nil, false
-	}
-	inode, err := strconv.ParseUint(string(fields[4]), 10, 64)
-	if err != nil {
-		return file, nil, false
-	}
-	major, minor, _ := bytes.Cut(fields[3], []byte(":"))
-	high, err := strconv.ParseUint(string(major), 16, 32)
-	if err != nil {
-		return file, nil, false
-	}
-	low, err := strconv.ParseUint(string(minor), 16, 32)
-	if err != nil {
-		return file, nil, false
-	}
-	name = bytes.TrimSuffix(bytes.TrimLeft(rest, " "), []byte("\n"))
-	return inventory.FileID{Device: unix.Mkdev(uint32(high), uint32(low)), Inode: inode}, name, true
 }

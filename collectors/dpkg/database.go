@@ -15,6 +15,9 @@ import (
 	"cityward/collectors/inventory"
 )
 
+// mostPackages bounds the packages of one database; Debian's archive has 64 000.
+const mostPackages = 96 << 10
+
 // database is what one reading of the package database gave.
 type database struct {
 	version    version
@@ -127,9 +130,16 @@ func (db *database) records(ctx context.Context, h *host.Host) (map[string]*reco
 	if err != nil {
 		db.gaps = append(db.gaps, gap(dirAdmin, host.Cause(err), 0))
 	}
-	var damaged tally
+	var damaged, over tally
 	for _, path := range files {
-		lost, err := readStatus(ctx, h, path, func(r record) { all[r.name+":"+r.arch] = &r })
+		lost, err := readStatus(ctx, h, path, func(r record) {
+			key := r.name + ":" + r.arch
+			if all[key] == nil && len(all) >= mostPackages {
+				over.add(path)
+				return
+			}
+			all[key] = &r
+		})
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
@@ -142,6 +152,7 @@ func (db *database) records(ctx context.Context, h *host.Host) (map[string]*reco
 		}
 	}
 	db.gaps = damaged.gap(db.gaps, inventory.KindComponents, "damaged entries: their packages are not known")
+	db.gaps = over.gap(db.gaps, inventory.KindComponents, "too many packages")
 	return all, nil
 }
 
@@ -162,6 +173,10 @@ func (db *database) listNames(h *host.Host) map[string]bool {
 			if list, ok := strings.CutSuffix(name, ".list"); ok {
 				lists[list] = false
 			}
+		}
+		if len(lists) > mostPackages {
+			db.gaps = append(db.gaps, gap(dirInfo, "too many file lists", 0))
+			return lists
 		}
 		if errors.Is(err, io.EOF) {
 			return lists

@@ -50,6 +50,7 @@ import (
 	"slices"
 
 	"cityward/collectors/internal/host"
+	"cityward/collectors/internal/installed"
 	"cityward/collectors/internal/licence"
 	"cityward/collectors/inventory"
 )
@@ -89,6 +90,15 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 	if seen.Machine != nil && seen.Machine.OS != "" {
 		vendor = seen.Machine.OS
 	}
+	programs, gaps := c.programs(seen)
+	facts, err := c.Read(ctx, vendor, programs)
+	facts.Gaps = append(facts.Gaps, gaps...)
+	return facts, err
+}
+
+// Read returns the installed packages, whose URLs name the vendor, and the owners
+// of programs that are known to run from the files below the root.
+func (c *Collector) Read(ctx context.Context, vendor string, programs []installed.Program) (inventory.Facts, error) {
 	if now := c.version(vendor); c.db == nil || c.db.version != now {
 		db, err := read(ctx, c.host, c.texts, now, c.db)
 		if err != nil {
@@ -96,14 +106,14 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 		}
 		c.db, c.owners = db, ownership{}
 	}
-	owners, gaps, err := c.own(ctx, seen)
+	owners, err := c.own(ctx, programs)
 	if err != nil {
 		return inventory.Facts{}, err
 	}
 	return inventory.Facts{
 		Components: slices.Clip(c.db.components),
 		Owners:     owners,
-		Gaps:       slices.Concat(c.db.gaps, gaps),
+		Gaps:       slices.Concat(c.db.gaps, c.owners.gaps),
 	}, nil
 }
 

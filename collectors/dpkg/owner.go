@@ -2,7 +2,6 @@ package dpkg
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"maps"
 	"os"
@@ -10,6 +9,7 @@ import (
 	"strings"
 
 	"cityward/collectors/internal/host"
+	"cityward/collectors/internal/installed"
 	"cityward/collectors/inventory"
 )
 
@@ -22,74 +22,62 @@ type ownership struct {
 	gaps      []inventory.Gap // of the last search
 }
 
-// program is an executable file as some process runs it.
-type program struct {
-	path string
-	file inventory.FileID
-}
-
-func (p program) compare(q program) int {
-	return cmp.Or(cmp.Compare(p.path, q.path), cmp.Compare(p.file.Device, q.file.Device),
-		cmp.Compare(p.file.Inode, q.file.Inode))
-}
-
 // own finds the owners of the programs that run.
-func (c *Collector) own(ctx context.Context, seen *inventory.Facts) ([]inventory.Owner, []inventory.Gap, error) {
-	programs, gaps := c.programs(seen)
+func (c *Collector) own(ctx context.Context, programs []installed.Program) ([]inventory.Owner, error) {
 	if err := c.search(ctx, programs); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	var owners []inventory.Owner
 	for _, p := range programs {
-		if i, known := c.owners.component[p.path]; known && i >= 0 {
-			owners = append(owners, inventory.Owner{Path: p.path, File: p.file, PURL: c.db.components[i].PURL})
+		if i, known := c.owners.component[p.Path]; known && i >= 0 {
+			owners = append(owners, inventory.Owner{Path: p.Path, File: p.File, PURL: c.db.components[i].PURL})
 		}
 	}
-	return owners, slices.Concat(gaps, c.owners.gaps), nil
+	return owners, nil
 }
 
 // programs lists, sorted, what runs from this machine's own files.
-func (c *Collector) programs(seen *inventory.Facts) ([]program, []inventory.Gap) {
+func (c *Collector) programs(seen *inventory.Facts) ([]installed.Program, []inventory.Gap) {
 	home := homeOf(seen)
-	views := make(map[program]view)
-	var over, elsewhere tally
+	views := make(map[installed.Program]view)
+	var over tally
 	for i := range seen.Processes {
 		p := &seen.Processes[i]
 		if p.Kernel || p.Memory || !strings.HasPrefix(p.Executable, "/") {
 			continue
 		}
-		key := program{p.Executable, p.File}
+		key := installed.Program{Path: p.Executable, File: p.File}
 		v, known := views[key]
 		switch {
 		case v == native:
 		case !known && len(views) >= maxPrograms:
-			over.add(key.path)
+			over.add(key.Path)
 		default:
 			views[key] = max(v, c.view(p, home))
 		}
 	}
-	var programs []program
-	for _, key := range slices.SortedFunc(maps.Keys(views), program.compare) {
-		switch views[key] {
-		case native:
+	for _, key := range installed.Loaded(seen) {
+		if len(views) >= maxPrograms {
+			over.add(key.Path)
+			continue
+		}
+		views[key] = native
+	}
+	var programs []installed.Program
+	for _, key := range slices.SortedFunc(maps.Keys(views), installed.Program.Compare) {
+		if views[key] == native {
 			programs = append(programs, key)
-		case contained:
-			elsewhere.add(key.path)
-		case foreign:
 		}
 	}
-	const kind = inventory.KindComponents
-	gaps := elsewhere.gap(nil, kind, "programs of containers: packages inside are not read yet")
-	return programs, over.gap(gaps, kind, "too many different programs")
+	return programs, over.gap(nil, inventory.KindComponents, "too many different programs")
 }
 
 // view is how a process's path relates to the host's file of that path.
 type view uint8
 
 const (
-	foreign   view = iota // another file
-	contained             // another file, in a mount namespace of its own
-	native                // the host's file, or the one that it replaced
+	foreign view = iota // another file
+	native              // the host's file, or the one that it replaced
 )
 
 // homeOf gives the process that sees what this machine's packages installed:
@@ -128,21 +116,21 @@ func (c *Collector) view(p, home *inventory.Process) view {
 		p.PIDNS != 0 && p.PIDNS == home.PIDNS:
 		return native
 	}
-	return contained
+	return foreign
 }
 
 // search finds the owners of those programs that are not known yet, in one pass
 // over all file lists. The first package in order wins where several ship a
 // file, as packages of several architectures may.
-func (c *Collector) search(ctx context.Context, programs []program) error {
+func (c *Collector) search(ctx context.Context, programs []installed.Program) error {
 	known := c.owners.component
 	if len(known) > 2*maxPrograms {
 		known = nil
 	}
 	found := make(map[string]int)
 	for _, p := range programs {
-		if _, ok := known[p.path]; !ok {
-			found[p.path] = -1
+		if _, ok := known[p.Path]; !ok {
+			found[p.Path] = -1
 		}
 	}
 	if len(found) == 0 {

@@ -114,26 +114,25 @@ func TestWhoseFile(t *testing.T) {
 	other := inventory.FileID{Device: file.Device + 1, Inode: file.Inode}
 	first := inventory.Process{ID: inventory.Execution{PID: 1}, MountNS: 1, PIDNS: 2}
 	for _, test := range []struct {
-		name      string
-		process   inventory.Process
-		owned     bool
-		contained bool
+		name    string
+		process inventory.Process
+		owned   bool
 	}{
-		{"the file", inventory.Process{File: file, MountNS: 1, PIDNS: 2}, true, false},
-		{"the file, namespaces not known", inventory.Process{File: file}, true, false},
-		{"the file, from a namespace", inventory.Process{File: file, MountNS: 5, PIDNS: 6}, true, false},
-		{"another file in a container", inventory.Process{File: other, MountNS: 5, PIDNS: 6}, false, true},
-		{"another file in a chroot", inventory.Process{File: other, MountNS: 1, PIDNS: 2}, false, false},
-		{"replaced", inventory.Process{File: replaced, Deleted: true, MountNS: 1, PIDNS: 2}, true, false},
-		{"replaced, in a service's namespace", inventory.Process{File: replaced, Deleted: true, MountNS: 5, PIDNS: 2}, true, false},
-		{"replaced, in a container on the same disk", inventory.Process{File: replaced, Deleted: true, MountNS: 5, PIDNS: 6}, false, true},
-		{"replaced, in a container with the host's processes", inventory.Process{File: replaced, Deleted: true, MountNS: 5, PIDNS: 2, Container: "c"}, false, true},
-		{"replaced, in a container on another disk", inventory.Process{File: other, Deleted: true, MountNS: 5, PIDNS: 2}, false, true},
-		{"replaced, namespaces not known", inventory.Process{File: replaced, Deleted: true}, false, false},
-		{"file not known", inventory.Process{MountNS: 1, PIDNS: 2}, true, false},
-		{"file not known, from a namespace", inventory.Process{MountNS: 5, PIDNS: 2}, false, true},
-		{"kernel thread", inventory.Process{File: file, Kernel: true}, false, false},
-		{"memory", inventory.Process{File: file, Memory: true}, false, false},
+		{"the file", inventory.Process{File: file, MountNS: 1, PIDNS: 2}, true},
+		{"the file, namespaces not known", inventory.Process{File: file}, true},
+		{"the file, from a namespace", inventory.Process{File: file, MountNS: 5, PIDNS: 6}, true},
+		{"another file in a container", inventory.Process{File: other, MountNS: 5, PIDNS: 6}, false},
+		{"another file in a chroot", inventory.Process{File: other, MountNS: 1, PIDNS: 2}, false},
+		{"replaced", inventory.Process{File: replaced, Deleted: true, MountNS: 1, PIDNS: 2}, true},
+		{"replaced, in a service's namespace", inventory.Process{File: replaced, Deleted: true, MountNS: 5, PIDNS: 2}, true},
+		{"replaced, in a container on the same disk", inventory.Process{File: replaced, Deleted: true, MountNS: 5, PIDNS: 6}, false},
+		{"replaced, in a container with the host's processes", inventory.Process{File: replaced, Deleted: true, MountNS: 5, PIDNS: 2, Container: "c"}, false},
+		{"replaced, in a container on another disk", inventory.Process{File: other, Deleted: true, MountNS: 5, PIDNS: 2}, false},
+		{"replaced, namespaces not known", inventory.Process{File: replaced, Deleted: true}, false},
+		{"file not known", inventory.Process{MountNS: 1, PIDNS: 2}, true},
+		{"file not known, from a namespace", inventory.Process{MountNS: 5, PIDNS: 2}, false},
+		{"kernel thread", inventory.Process{File: file, Kernel: true}, false},
+		{"memory", inventory.Process{File: file, Memory: true}, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p := test.process
@@ -148,9 +147,6 @@ func TestWhoseFile(t *testing.T) {
 			}
 			if !slices.Equal(facts.Owners, want) {
 				t.Errorf("owners %+v, want %+v", facts.Owners, want)
-			}
-			if got := hasGap(facts.Gaps, path, "packages inside are not read yet", 1); got != test.contained {
-				t.Errorf("gaps %+v", facts.Gaps)
 			}
 		})
 	}

@@ -18,6 +18,7 @@ const (
 	KindProcesses  = "processes"  // which programs run
 	KindComponents = "components" // which software is installed, and who owns an executable
 	KindLicences   = "licences"   // under which terms
+	KindRunning    = "running"    // which scripts and libraries run, and whose they and the containers' programs are
 	KindFlows      = "flows"      // connections that are or were open
 	KindListeners  = "listeners"  // sockets that wait for peers
 	KindStorage    = "storage"    // mounts, and the disks below data stores
@@ -36,6 +37,9 @@ type Facts struct {
 	Components []Component
 	Owners     []Owner
 	Identities []Identity
+	Scripts    []Script
+	Libraries  []Library
+	Containers []Container
 	Listeners  []Listener
 	Flows      []Flow
 	Locals     []LocalConnection
@@ -67,6 +71,9 @@ func (f *Facts) Append(more *Facts) {
 	f.Components = append(f.Components, more.Components...)
 	f.Owners = append(f.Owners, more.Owners...)
 	f.Identities = append(f.Identities, more.Identities...)
+	f.Scripts = append(f.Scripts, more.Scripts...)
+	f.Libraries = append(f.Libraries, more.Libraries...)
+	f.Containers = append(f.Containers, more.Containers...)
 	f.Listeners = append(f.Listeners, more.Listeners...)
 	f.Flows = append(f.Flows, more.Flows...)
 	f.Locals = append(f.Locals, more.Locals...)

@@ -21,6 +21,9 @@ type Snapshot struct {
 	places     map[netip.Addr]int
 	holdings   map[Execution][]Holding
 	passed     map[Execution][]Holding
+	containers map[containerKey]int
+	scripts    map[Execution]int
+	replaced   map[Execution]string
 }
 
 type ownerKey struct {
@@ -37,6 +40,7 @@ func Merge(taken time.Time, parts ...*Facts) *Snapshot {
 	}
 	s.Stores = mergeStores(s.Stores)
 	s.Candidates = mergeCandidates(s.Candidates)
+	s.Components = mergeComponents(s.Components)
 	s.sort()
 	s.identify()
 	s.index()
@@ -128,6 +132,13 @@ func (s *Snapshot) sort() {
 	slices.SortStableFunc(s.Owners, func(a, b Owner) int {
 		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.File.Device, b.File.Device), cmp.Compare(a.File.Inode, b.File.Inode))
 	})
+	slices.SortStableFunc(s.Scripts, func(a, b Script) int { return cmp.Or(a.Process.Compare(b.Process), cmp.Compare(a.Path, b.Path)) })
+	slices.SortStableFunc(s.Libraries, func(a, b Library) int {
+		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.File.Device, b.File.Device), cmp.Compare(a.File.Inode, b.File.Inode))
+	})
+	slices.SortStableFunc(s.Containers, func(a, b Container) int {
+		return cmp.Or(cmp.Compare(a.Image, b.Image), cmp.Compare(a.ID, b.ID), cmp.Compare(a.MountNS, b.MountNS), cmp.Compare(a.Root.Inode, b.Root.Inode))
+	})
 	slices.SortStableFunc(s.Listeners, func(a, b Listener) int {
 		return cmp.Or(cmp.Compare(a.NetNS, b.NetNS), cmp.Compare(a.Protocol, b.Protocol), a.Local.Compare(b.Local),
 			cmp.Compare(a.Path, b.Path), a.Process.Compare(b.Process))
@@ -174,6 +185,20 @@ func (s *Snapshot) index() {
 	s.owners = make(map[ownerKey]string, len(s.Owners))
 	for _, o := range s.Owners {
 		s.owners[ownerKey{o.Path, o.File}] = o.PURL
+	}
+	s.indexContainers()
+	s.scripts = make(map[Execution]int, len(s.Scripts))
+	for i := range s.Scripts {
+		s.scripts[s.Scripts[i].Process] = i
+	}
+	s.replaced = make(map[Execution]string)
+	for i := range s.Libraries {
+		if !s.upgraded(&s.Libraries[i]) {
+			continue
+		}
+		for _, id := range s.Libraries[i].Users {
+			s.replaced[id] = cmp.Or(s.replaced[id], s.Libraries[i].Path)
+		}
 	}
 	s.stores = make(map[string]int, len(s.Stores))
 	for i := range s.Stores {
@@ -237,11 +262,7 @@ func (s *Snapshot) Component(purl string) (*Component, bool) {
 
 // Owner gives the component that a process's executable belongs to.
 func (s *Snapshot) Owner(p *Process) (*Component, bool) {
-	purl, ok := s.owners[ownerKey{p.Executable, p.File}]
-	if !ok {
-		return nil, false
-	}
-	return s.Component(purl)
+	return s.FileOwner(p.Executable, p.File)
 }
 
 // DataStore gives the declared store with an id.

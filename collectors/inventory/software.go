@@ -49,6 +49,7 @@ type Process struct {
 	Unit       string    // systemd unit, from the control group
 	Container  string    // container id, from the control group
 	Kernel     bool      // a thread of the kernel: it has no executable
+	Root       FileID    // its root directory; zero unknown
 	MountNS    uint64    // inode of each namespace; 0 unknown
 	NetNS      uint64
 	PIDNS      uint64
@@ -120,6 +121,8 @@ type Component struct {
 	PURL      string   // package URL; the key that other facts refer to
 	Also      []string `json:",omitempty"` // package URLs of the language packages that it brings, sorted; filled by [Merge]
 	Licence   Licence
+	Images    []string // of containers that have it, sorted: their images, see Container.Label
+	Contained bool     // it is in containers only, not on the machine itself
 }
 
 // Identity is a language package whose description a system package owns: no
@@ -132,7 +135,7 @@ type Identity struct {
 
 // Owner says which component a file belongs to.
 type Owner struct {
-	Path string // as Process.Executable has it
+	Path string // as Process.Executable, Script.Path or Library.Path has it
 	File FileID
 	PURL string
 }

@@ -96,8 +96,8 @@ func (c *Collector) system(m *inventory.Machine) {
 		if err != nil {
 			continue
 		}
-		release := parseOSRelease(data)
-		m.OS, m.OSVersion, m.OSName = release.id, release.versionID, release.prettyName
+		release := host.ParseOSRelease(data)
+		m.OS, m.OSVersion, m.OSName = release.ID, release.VersionID, release.PrettyName
 		break
 	}
 	m.Hostname = c.line("/proc/sys/kernel/hostname")

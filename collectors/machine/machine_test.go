@@ -222,24 +222,6 @@ func TestSwappedEC2(t *testing.T) {
 	}
 }
 
-func TestParseOSRelease(t *testing.T) {
-	for name, test := range map[string]struct {
-		text string
-		want osRelease
-	}{
-		"nothing":   {"", osRelease{"linux", "", "Linux"}},
-		"unquoted":  {"ID=alpine\nVERSION_ID=3.21.0\n", osRelease{"alpine", "3.21.0", "Linux"}},
-		"quoted":    {"# comment\nID='rocky'\nPRETTY_NAME=\"Rocky \\\"9\\\" \\$x\"\n", osRelease{"rocky", "", `Rocky "9" $x`}},
-		"no break":  {"ID=debian", osRelease{"debian", "", "Linux"}},
-		"half open": {"ID=\"debian\nID\n=x\n", osRelease{`"debian`, "", "Linux"}},
-		"control":   {"PRETTY_NAME=\"a\x1b[31m\"\n", osRelease{"linux", "", "a\uFFFD[31m"}},
-	} {
-		if got := parseOSRelease([]byte(test.text)); got != test.want {
-			t.Errorf("%s: got %+v, want %+v", name, got, test.want)
-		}
-	}
-}
-
 func TestParseProcessor(t *testing.T) {
 	for name, test := range map[string]struct {
 		text string
@@ -267,28 +249,6 @@ func TestParseContainer(t *testing.T) {
 			t.Errorf("%q: got %q, want %q", text, got, want)
 		}
 	}
-}
-
-func FuzzOSRelease(f *testing.F) {
-	files, err := filepath.Glob("testdata/*/usr/lib/os-release")
-	if err != nil || len(files) == 0 {
-		f.Fatalf("no seeds: %v", err)
-	}
-	for _, file := range files {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(data)
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		release := parseOSRelease(data)
-		for _, text := range []string{release.id, release.versionID, release.prettyName} {
-			if len(text) > shown || strings.ToValidUTF8(text, "") != text || strings.ContainsAny(text, "\n\x00\x1b") {
-				t.Errorf("%q is not fit to show", text)
-			}
-		}
-	})
 }
 
 func FuzzProcessor(f *testing.F) {

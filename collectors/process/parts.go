@@ -20,9 +20,9 @@ func (r *round) executable(p *inventory.Process, from int) error {
 		return err
 	}
 	path := string(link)
-	st, err := r.proc.Stat(from, "exe")
+	at, err := r.proc.Describe(from, "exe") // which waits for no server
 	if err == nil {
-		p.File = inventory.FileID{Device: st.Dev, Inode: st.Ino}
+		p.File = inventory.FileID{Device: at.Device, Inode: at.Inode}
 	}
 	if bare, marked := strings.CutSuffix(path, " (deleted)"); marked && !r.leadsTo(from, path, p.File) {
 		path = bare
@@ -31,6 +31,18 @@ func (r *round) executable(p *inventory.Process, from int) error {
 		p.Deleted = !p.Memory
 	}
 	p.Executable = host.Text(path, pathLimit)
+	return err
+}
+
+// root notes the directory that is / to a process.
+func (r *round) root(p *inventory.Process, from int) error {
+	if !r.host.Live() { // a tree keeps no such links
+		return nil
+	}
+	at, err := r.proc.Describe(from, "root")
+	if err == nil {
+		p.Root = inventory.FileID{Device: at.Device, Inode: at.Inode}
+	}
 	return err
 }
 

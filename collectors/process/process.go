@@ -192,6 +192,7 @@ func (r *round) fill(p *inventory.Process, from int, address uint64) (ended bool
 		}
 	}
 	note(r.executable(p, from))
+	note(r.root(p, from))
 	note(r.credentials(p, from))
 	if data, err := r.proc.Read(from, "cgroup", 1<<16); err != nil {
 		note(err)

@@ -56,16 +56,25 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 	if err := ctx.Err(); err != nil {
 		return inventory.Facts{}, err
 	}
+	vendor := "linux"
+	if seen.Machine != nil && seen.Machine.OS != "" {
+		vendor = seen.Machine.OS
+	}
+	programs, over := installed.Programs(c.host, seen)
+	facts, err := c.Read(ctx, vendor, programs)
+	facts.Gaps = over.Gap(facts.Gaps, name, "too many different programs")
+	return facts, err
+}
+
+// Read returns the installed packages, whose URLs name the vendor, and the owners
+// of programs that are known to run from the files below the root.
+func (c *Collector) Read(ctx context.Context, vendor string, programs []installed.Program) (inventory.Facts, error) {
 	path := rpmdb.Find(c.host)
 	if path == "" {
 		*c = Collector{host: c.host}
 		return inventory.Facts{}, nil
 	}
-	at := version{vendor: "linux", path: path, file: installed.StampOf(c.host, path), pending: installed.StampOf(c.host, path+"-wal")}
-	if seen.Machine != nil && seen.Machine.OS != "" {
-		at.vendor = seen.Machine.OS
-	}
-	programs, over := installed.Programs(c.host, seen)
+	at := version{vendor: vendor, path: path, file: installed.StampOf(c.host, path), pending: installed.StampOf(c.host, path+"-wal")}
 	if c.at != at {
 		*c = Collector{host: c.host, at: at}
 	}
@@ -88,8 +97,7 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 		}
 	}
 	return inventory.Facts{
-		Components: slices.Clip(c.components), Owners: owners,
-		Gaps: over.Gap(slices.Clip(c.gaps), name, "too many different programs"),
+		Components: slices.Clip(c.components), Owners: owners, Gaps: slices.Clip(c.gaps),
 	}, nil
 }
 

@@ -23,7 +23,9 @@ import (
 // Host is one machine's file tree. It is safe for concurrent use.
 type Host struct {
 	root string
-	fd   int // of root; -1 for "/"
+	live bool
+	bare bool // files are described without their device
+	fd   int  // of root; -1 for "/", and while it is detached
 	now  func() time.Time
 }
 
@@ -38,27 +40,63 @@ var ErrTooLarge = errors.New("too large")
 func Open(root string, now func() time.Time) (*Host, error) {
 	h := &Host{root: filepath.Clean(root), fd: -1, now: now}
 	if h.root == "/" {
+		h.live = true
 		return h, nil
 	}
-	fd, err := unix.Open(h.root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("open root %s: %w", h.root, err)
+	if err := h.Attach(root); err != nil {
+		return nil, err
 	}
-	h.fd = fd
 	return h, nil
+}
+
+// Detached returns a machine without files, which [Host.Attach] gives it. Whoever
+// looks at a container holds its root only while he looks: as long as it is open
+// its file system cannot be taken away.
+func Detached(now func() time.Time) *Host { return &Host{fd: -1, now: now} }
+
+// IgnoreDevices makes descriptions of files leave out the device. Containers of one
+// image have its files in common, each by a device of its own.
+func (h *Host) IgnoreDevices() { h.bare = true }
+
+// Attach gives it the files below root. It must not be in use.
+func (h *Host) Attach(root string) error {
+	h.Detach()
+	fd, err := unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open root %s: %w", root, err)
+	}
+	h.root, h.fd = filepath.Clean(root), fd
+	return nil
+}
+
+// Share attaches it to the root of another.
+func (h *Host) Share(with *Host) error {
+	fd, err := unix.FcntlInt(uintptr(with.fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open root %s: %w", with.root, err)
+	}
+	h.Detach()
+	h.root, h.fd = with.root, fd
+	return nil
+}
+
+// Detach releases the root; until the next Attach there are no files.
+func (h *Host) Detach() {
+	if h.fd >= 0 {
+		unix.Close(h.fd)
+		h.fd = -1
+	}
 }
 
 // Close releases the root.
 func (h *Host) Close() error {
-	if h.fd < 0 {
-		return nil
-	}
-	return unix.Close(h.fd)
+	h.Detach()
+	return nil
 }
 
 // Live reports whether the tree is the running machine's, so that the kernel's
 // own interfaces describe it, too.
-func (h *Host) Live() bool { return h.fd < 0 }
+func (h *Host) Live() bool { return h.live }
 
 // Root is the directory that all paths are below.
 func (h *Host) Root() string { return h.root }
@@ -201,6 +239,9 @@ func (h *Host) stat(path string, flags int) (unix.Stat_t, error) {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return fail(err)
 	}
+	if h.bare {
+		st.Dev = 0
+	}
 	return st, nil
 }
 
@@ -212,10 +253,22 @@ func (h *Host) Resolve(path string) (string, error) {
 		return "", &fs.PathError{Op: "resolve", Path: path, Err: err}
 	}
 	defer unix.Close(fd)
+	return h.pathOf(fd)
+}
+
+// pathOf gives the path inside the root of an open file.
+func (h *Host) pathOf(fd int) (string, error) {
 	full, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
 	if err != nil {
 		return "", err
 	}
+	return h.Inside(full)
+}
+
+// Inside gives the path inside the root of what the kernel calls by a full path:
+// that of a container begins where the container's files do, that of a tree below
+// the machine's own root with the way to the tree.
+func (h *Host) Inside(full string) (string, error) {
 	if h.Live() {
 		return full, nil
 	}

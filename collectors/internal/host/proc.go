@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -118,6 +119,15 @@ func (p *Proc) Read(pid int, name string, limit int) ([]byte, error) {
 		size += n
 	}
 	return buf[:size], nil
+}
+
+// Open opens a file of a process for reading in parts.
+func (p *Proc) Open(pid int, name string) (*os.File, error) {
+	fd, err := p.openat(entry(pid, name), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
+	if err != nil {
+		return nil, p.fail("open", entry(pid, name), err)
+	}
+	return os.NewFile(uintptr(fd), "/proc/"+entry(pid, name)), nil
 }
 
 // Readlink reads a symbolic link of a process, such as exe or ns/net.

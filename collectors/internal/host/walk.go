@@ -92,6 +92,36 @@ func (h *Host) entries(at *Walked, limit int) (below []Walked, complete bool) {
 	return below, complete
 }
 
+// Find describes what a path leads to, symbolic links followed, and gives its path
+// without them. It asks no server for attributes, but one may be asked for the way.
+// What leads through a process's links in /proc, as /dev/fd does to whoever looks,
+// leads nowhere.
+func (h *Host) Find(path string) (Walked, error) {
+	fd, err := h.findat(path)
+	if err != nil {
+		return Walked{}, &fs.PathError{Op: "find", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	w, err := describe(fd, "", unix.AT_EMPTY_PATH)
+	if err != nil {
+		return Walked{}, &fs.PathError{Op: "find", Path: path, Err: err}
+	}
+	w.Path, err = h.pathOf(fd)
+	return w, err
+}
+
+// findat opens a path for Find. Other roots than "/" never lead through such links.
+func (h *Host) findat(path string) (int, error) {
+	if !h.Live() {
+		return h.openat(path, unix.O_PATH)
+	}
+	fd, err := unix.Openat2(unix.AT_FDCWD, path, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_MAGICLINKS})
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) { // before Linux 5.6, or a filter that does not know it
+		return h.openat(path, unix.O_PATH)
+	}
+	return fd, err
+}
+
 // Describe is [Proc.Stat] that asks no server: it gives what the kernel has, so
 // that a descriptor of a dead network file system cannot hold it up.
 func (p *Proc) Describe(pid int, name string) (Walked, error) {

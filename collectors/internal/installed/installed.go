@@ -181,6 +181,14 @@ func (t *Tally) AddMany(example string, n int) {
 	t.count += n
 }
 
+// Join adds what another counted.
+func (t *Tally) Join(other *Tally) {
+	if t.count == 0 {
+		t.example = other.example
+	}
+	t.count += other.count
+}
+
 // Gap appends what was lost to gaps, if anything was.
 func (t *Tally) Gap(gaps []inventory.Gap, collector, reason string) []inventory.Gap {
 	if t.count == 0 {

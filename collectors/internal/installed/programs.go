@@ -11,17 +11,27 @@ import (
 // mostPrograms bounds the different executables of one round.
 const mostPrograms = 16 << 10
 
-// Program is an executable file that runs.
+// Program is an executable file that runs, or another that runs with it.
 type Program struct {
 	Path string
 	File inventory.FileID
 }
 
-// Programs lists, sorted, what runs from this machine's own files, and what was
-// replaced under its path since it started there. over are those beyond a bound.
+// Programs lists, sorted, what runs from this machine's own files, with scripts and
+// libraries, and what was replaced under its path since it started there. over are those beyond a bound.
 func Programs(h *host.Host, seen *inventory.Facts) (programs []Program, over Tally) {
 	first := seen.First()
 	known := make(map[Program]bool)
+	add := func(key Program) {
+		switch {
+		case known[key]:
+		case len(known) >= mostPrograms:
+			over.Add(key.Path)
+		default:
+			known[key] = true
+			programs = append(programs, key)
+		}
+	}
 	for i := range seen.Processes {
 		p := &seen.Processes[i]
 		key := Program{p.Executable, p.File}
@@ -32,17 +42,31 @@ func Programs(h *host.Host, seen *inventory.Facts) (programs []Program, over Tal
 		if !replaced && !Native(h, p) {
 			continue
 		}
-		if len(known) >= mostPrograms {
-			over.Add(p.Executable)
-			continue
-		}
-		known[key] = true
-		programs = append(programs, key)
+		add(key)
 	}
-	slices.SortFunc(programs, func(a, b Program) int {
-		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.File.Device, b.File.Device), cmp.Compare(a.File.Inode, b.File.Inode))
-	})
+	for _, key := range Loaded(seen) {
+		add(key)
+	}
+	slices.SortFunc(programs, Program.Compare)
 	return programs, over
+}
+
+// Compare orders them by path.
+func (p Program) Compare(q Program) int {
+	return cmp.Or(cmp.Compare(p.Path, q.Path), cmp.Compare(p.File.Device, q.File.Device), cmp.Compare(p.File.Inode, q.File.Inode))
+}
+
+// Loaded lists the scripts and libraries among the facts, which are the machine's
+// own files.
+func Loaded(seen *inventory.Facts) []Program {
+	programs := make([]Program, 0, len(seen.Scripts)+len(seen.Libraries))
+	for i := range seen.Scripts {
+		programs = append(programs, Program{seen.Scripts[i].Path, seen.Scripts[i].File})
+	}
+	for i := range seen.Libraries {
+		programs = append(programs, Program{seen.Libraries[i].Path, seen.Libraries[i].File})
+	}
+	return programs
 }
 
 // Claim notes who owns a path, which has /usr before it: as before or after the

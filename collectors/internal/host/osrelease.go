@@ -1,39 +1,37 @@
-package machine
+package host
 
 import (
 	"bytes"
 	"strings"
-
-	"cityward/collectors/internal/host"
 )
 
-// osRelease is the part of os-release(5) that is shown.
-type osRelease struct{ id, versionID, prettyName string }
+// OSRelease is the part of os-release(5) that is shown.
+type OSRelease struct{ ID, VersionID, PrettyName string }
 
-// parseOSRelease reads os-release(5): assignments as a shell would read them,
+// ParseOSRelease reads os-release(5): assignments as a shell would read them,
 // without expansion. Lines of another shape mean nothing.
-func parseOSRelease(data []byte) osRelease {
-	release := osRelease{id: "linux", prettyName: "Linux"} // as os-release(5) has it for those that say nothing
+func ParseOSRelease(data []byte) OSRelease {
+	release := OSRelease{ID: "linux", PrettyName: "Linux"} // as os-release(5) has it for those that say nothing
 	for raw := range bytes.Lines(data) {
 		name, value, found := strings.Cut(strings.TrimSpace(string(raw)), "=")
 		if !found {
 			continue
 		}
-		value = host.Text(unquote(value), shown)
+		value = Text(unquoteShell(value), 256)
 		switch name {
 		case "ID":
-			release.id = value
+			release.ID = value
 		case "VERSION_ID":
-			release.versionID = value
+			release.VersionID = value
 		case "PRETTY_NAME":
-			release.prettyName = value
+			release.PrettyName = value
 		}
 	}
 	return release
 }
 
-// unquote takes off the quotes and backslashes of a shell word.
-func unquote(value string) string {
+// unquoteShell takes off the quotes and backslashes of a shell word.
+func unquoteShell(value string) string {
 	if len(value) < 2 || (value[0] != '"' && value[0] != '\'') || value[len(value)-1] != value[0] {
 		return value
 	}

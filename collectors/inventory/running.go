@@ -1,0 +1,173 @@
+package inventory
+
+import (
+	"slices"
+	"strings"
+)
+
+// Script is what an interpreter or a virtual machine runs: the file that tells
+// it what to do. It is named in the arguments, of which nothing else is shown.
+type Script struct {
+	Process Execution
+	Path    string // in the process's own root, symbolic links followed
+	File    FileID
+}
+
+// Library is a file that running programs have mapped as code.
+type Library struct {
+	Path     string // in the programs' own root
+	File     FileID
+	Replaced bool        // another file has its place, or none: the programs go on with the old one
+	Users    []Execution // of a replaced one, sorted
+}
+
+// Container is a file tree that programs run in and that is not the machine's
+// own: a container's, or what another program has made the root of some.
+type Container struct {
+	ID       string // as Process.Container; "" where no runtime is known
+	Runtime  string // docker, podman, containerd, cri-o; "" unknown
+	Name     string // that the runtime gives it; "" unknown
+	Image    string // name of the image; "" unknown
+	Digest   string // of the image; "" unknown
+	System   string // ID and VERSION_ID of its os-release(5); "" it says nothing
+	MountNS  uint64
+	Root     FileID // its top directory
+	Packages int    // that its own databases list
+	Unread   string // why they could not be read; "" they were, if there are any
+}
+
+// Label names what software in it is part of: the image where it is known, since
+// that is what is built and replaced, else the container.
+func (c *Container) Label() string {
+	switch {
+	case c.Image != "":
+		return c.Image
+	case c.Name != "":
+		return "container " + c.Name
+	case c.ID != "":
+		return "container " + c.ID[:min(len(c.ID), 12)]
+	case c.System != "":
+		return "file tree of " + c.System
+	}
+	return "file tree"
+}
+
+// containerKey tells trees apart. One root may be shared by namespaces that mount
+// different things below it.
+type containerKey struct {
+	ns   uint64
+	root FileID
+}
+
+// ContainerOf gives the tree that a process runs in, false where that is the
+// machine's own or was not seen. Of a process that has ended only the namespace is
+// known.
+func (s *Snapshot) ContainerOf(p *Process) (*Container, bool) {
+	i, ok := s.containers[containerKey{p.MountNS, p.Root}]
+	if !ok && p.Root == (FileID{}) {
+		i, ok = s.containers[containerKey{ns: p.MountNS}]
+	}
+	if !ok {
+		return nil, false
+	}
+	return &s.Containers[i], true
+}
+
+// indexContainers also enters the namespaces that have one tree alone.
+func (s *Snapshot) indexContainers() {
+	s.containers = make(map[containerKey]int, 2*len(s.Containers))
+	many := make(map[uint64]bool)
+	for i := range s.Containers {
+		c := &s.Containers[i]
+		s.containers[containerKey{c.MountNS, c.Root}] = i
+		alone := containerKey{ns: c.MountNS}
+		if _, taken := s.containers[alone]; taken || many[c.MountNS] {
+			many[c.MountNS] = true
+			delete(s.containers, alone)
+			continue
+		}
+		s.containers[alone] = i
+	}
+	if home := s.First(); home != nil { // programs that have ended there are the machine's own
+		delete(s.containers, containerKey{ns: home.MountNS})
+	}
+}
+
+// Script gives what the interpreter of an execution runs, nil if there is none or
+// it is not known.
+func (s *Snapshot) Script(id Execution) *Script {
+	i, ok := s.scripts[id]
+	if !ok {
+		return nil
+	}
+	return &s.Scripts[i]
+}
+
+// FileOwner gives the component that a file belongs to.
+func (s *Snapshot) FileOwner(path string, file FileID) (*Component, bool) {
+	purl, ok := s.owners[ownerKey{path, file}]
+	if !ok {
+		return nil, false
+	}
+	return s.Component(purl)
+}
+
+// ReplacedLibrary gives a library that an execution goes on with although another
+// has its place, "" without one.
+func (s *Snapshot) ReplacedLibrary(id Execution) string { return s.replaced[id] }
+
+// upgraded reports whether a replaced library was a package's: a package has its
+// path, or it lay where packages put libraries, for a new version often has another
+// name. Programs also map files that they made themselves and have removed.
+func (s *Snapshot) upgraded(l *Library) bool {
+	if !l.Replaced {
+		return false
+	}
+	if _, owned := s.owners[ownerKey{l.Path, l.File}]; owned {
+		return true
+	}
+	return strings.HasPrefix(l.Path, "/usr/lib") || strings.HasPrefix(l.Path, "/lib")
+}
+
+// Running lists the components that take part in what runs or ran since the last
+// round: of executables, of scripts, and of libraries that are mapped.
+func (s *Snapshot) Running() map[string]bool {
+	running := make(map[string]bool)
+	note := func(path string, file FileID) {
+		if purl, owned := s.owners[ownerKey{path, file}]; owned {
+			running[purl] = true
+		}
+	}
+	for i := range s.Processes {
+		note(s.Processes[i].Executable, s.Processes[i].File)
+	}
+	for i := range s.Scripts {
+		note(s.Scripts[i].Path, s.Scripts[i].File)
+	}
+	for i := range s.Libraries {
+		note(s.Libraries[i].Path, s.Libraries[i].File)
+	}
+	return running
+}
+
+// mergeComponents makes one of the rows about one component. The first says most
+// of it: it is this machine's own where the machine has it.
+func mergeComponents(rows []Component) []Component {
+	at := make(map[string]int, len(rows))
+	merged := make([]Component, 0, len(rows))
+	for i := range rows {
+		row := &rows[i]
+		known, again := at[row.PURL]
+		if !again || row.PURL == "" {
+			at[row.PURL] = len(merged)
+			merged = append(merged, *row)
+			continue
+		}
+		c := &merged[known]
+		c.Contained = c.Contained && row.Contained
+		if len(row.Images) > 0 {
+			c.Images = slices.Compact(slices.Sorted(slices.Values(slices.Concat(c.Images, row.Images))))
+		}
+	}
+	return merged
+}
