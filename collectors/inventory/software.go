@@ -118,6 +118,8 @@ type Component struct {
 	Area      string // archive area for dpkg: main, contrib, non-free, non-free-firmware; "" unknown
 	PURL      string // package URL; the key that other facts refer to
 	Licence   Licence
+	Files     []string // paths of the files that it is, of what is installed as files of its own: a Java archive, a Go program
+	Depends   []string // package URLs of what is here and its maker says it needs; nil where nobody tells
 }
 
 // Owner says which component a file belongs to.
