@@ -63,8 +63,11 @@ func newBill(r *agent.Report, o Options) *bill {
 	return b.bill
 }
 
+// note says something once, however often it is so.
 func (b *builder) note(format string, args ...any) {
-	b.bill.Notes = append(b.bill.Notes, b.clean(fmt.Sprintf(format, args...)))
+	if text := b.clean(fmt.Sprintf(format, args...)); !slices.Contains(b.bill.Notes, text) {
+		b.bill.Notes = append(b.bill.Notes, text)
+	}
 }
 
 // creator is the city, by its home page: BSI TR-03183-2 wants an address that

@@ -153,7 +153,7 @@ func (b *builder) stored(s *service, id string, flows []inventory.Flow, held []i
 	}
 	t := traffic{
 		Flow: direction(true, out.bytes > 0), Class: unnamed, Name: b.clean(id), Places: out.list(),
-		Description: fmt.Sprintf("held: %s; %d bytes sent to other machines meanwhile", strings.Join(slices.Sorted(maps.Keys(hows)), ", "), out.bytes),
+		Description: b.clean(fmt.Sprintf("held: %s; %d bytes sent to other machines meanwhile", strings.Join(slices.Sorted(maps.Keys(hows)), ", "), out.bytes)),
 	}
 	for i := range b.Stores {
 		if b.Stores[i].ID == id {

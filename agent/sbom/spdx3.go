@@ -175,7 +175,7 @@ func (w *spdx3Writer) relate(from, relation, completeness string, to ...string) 
 	if len(to) == 0 {
 		return
 	}
-	w.put("Relationship", from+" "+relation, func(e spdx3Element) any {
+	w.put("Relationship", relation+fingerprint(from), func(e spdx3Element) any {
 		return spdx3Relationship{e, from, relation, to, completeness}
 	})
 }
@@ -240,9 +240,18 @@ func (w *spdx3Writer) component(c *component) string {
 		w.relate(id, "dependsOn", incomplete, needs...)
 	}
 	concluded, declared := w.terms.of(c)
-	w.relate(id, "hasConcludedLicense", spdx3Complete, w.expression(concluded))
-	w.relate(id, "hasDeclaredLicense", spdx3Complete, w.expression(declared))
+	w.licensed(id, "hasConcludedLicense", concluded)
+	w.licensed(id, "hasDeclaredLicense", declared)
 	return id
+}
+
+// licensed joins a component to an expression, or says that none is known.
+func (w *spdx3Writer) licensed(id, relation, expression string) {
+	if expression == "" {
+		w.relate(id, relation, spdx3Unsure, spdx3NoLicense)
+		return
+	}
+	w.relate(id, relation, spdx3Complete, w.expression(expression))
 }
 
 func (w *spdx3Writer) properties(c *component) []cdxProperty {
@@ -294,11 +303,8 @@ func (f *file) purposes() []string {
 	return append(all, "firmware")
 }
 
-// expression gives the element of an expression, or the one that asserts nothing.
+// expression gives the element of an expression.
 func (w *spdx3Writer) expression(text string) string {
-	if text == "" {
-		return spdx3NoLicense
-	}
 	return w.put("License", text, func(e spdx3Element) any {
 		doc := spdx3Expression{spdx3Element: e, Expression: text}
 		doc.Type = "simplelicensing_LicenseExpression"

@@ -71,12 +71,17 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 	}
 	components := make(map[string]inventory.Component)
 	for _, file := range programs {
-		modules := builds[file].modules
-		if builds[file].main && owned(file) {
-			modules = modules[1:]
+		modules, main := builds[file].modules, builds[file].main
+		if main && owned(file) {
+			modules, main = modules[1:], false
 		}
 		for i := range modules {
-			components[modules[i].PURL] = modules[i]
+			m := modules[i]
+			m.Files = components[m.PURL].Files
+			if main && i == 0 {
+				m.Files = append(m.Files, file)
+			}
+			components[m.PURL] = m
 		}
 	}
 	gaps := c.tree.Lost.Gap(nil, name, "directories that may have Go programs cannot be listed whole")

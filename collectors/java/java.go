@@ -86,7 +86,12 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 			cut.Add(file + ": " + a.cut.Error())
 		}
 		for i := range a.components {
-			components[a.components[i].PURL] = a.components[i]
+			k := a.components[i]
+			k.Files = components[k.PURL].Files
+			if i == len(a.components)-1 { // the outermost archive itself
+				k.Files = append(k.Files, file)
+			}
+			components[k.PURL] = k
 		}
 	}
 	gaps := s.lost.Gap(nil, name, "directories that may have Java archives cannot be listed whole")
