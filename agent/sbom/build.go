@@ -28,6 +28,7 @@ type builder struct {
 	at      map[string]int // places in bill.Components, by package URL
 	strays  map[stray]int  // likewise of programs that belong to no component
 	wholes  map[string]int // likewise by the file that is the component
+	hand    map[string]inventory.FileID
 }
 
 // stray tells programs without a component apart.
@@ -43,7 +44,7 @@ func strayOf(p *inventory.Program) stray {
 func newBill(r *agent.Report, o Options) *bill {
 	b := &builder{
 		texts: newTexts(), Report: r, Snapshot: r.Snapshot, options: o,
-		at: make(map[string]int), strays: make(map[stray]int), wholes: make(map[string]int),
+		at: make(map[string]int), strays: make(map[stray]int), wholes: make(map[string]int), hand: atHand(r.Snapshot),
 	}
 	b.refs[hostRef] = true
 	b.bill = &bill{Taken: r.Snapshot.Taken, Tool: cmp.Or(b.within(longestVersion, o.Version), unnamed), Running: o.Running}
@@ -73,10 +74,9 @@ func (b *builder) note(format string, args ...any) {
 // creator is the city, by its home page: BSI TR-03183-2 wants an address that
 // can be reached, section 5.2.1.
 func (b *builder) creator() {
-	b.bill.Creator.Name = unnamed
 	if b.Policy != nil {
 		city := b.Policy.City
-		b.bill.Creator.Name = cmp.Or(b.clean(city.Name), unnamed)
+		b.bill.Creator.Name = b.clean(city.Name)
 		if len(city.Domains) > 0 {
 			if page := "https://" + city.Domains[0]; isURL(page) {
 				b.bill.Creator.URL = page
@@ -234,8 +234,8 @@ func (b *builder) files() {
 		for j, place := range c.Places {
 			_, whole := b.wholes[place]
 			c.Places[j] = b.clean(place)
-			if !strings.HasPrefix(place, "/") {
-				unread["not a file of this machine's tree"]++
+			if _, ok := b.hand[place]; !ok {
+				unread["not a file at hand: run from memory, or in another tree"]++
 				continue
 			}
 			f := file{

@@ -76,7 +76,9 @@ func atHand(s *inventory.Snapshot) map[string]inventory.FileID {
 	wanted := make(map[string]inventory.FileID)
 	for i := range s.Components {
 		for _, path := range s.Components[i].Files {
-			wanted[path] = inventory.FileID{}
+			if strings.HasPrefix(path, "/") {
+				wanted[path] = inventory.FileID{}
+			}
 		}
 	}
 	for i := range s.Processes {

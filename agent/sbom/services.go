@@ -27,7 +27,7 @@ func (b *builder) stores() {
 			Ref: b.ref("store:" + s.ID), ID: cmp.Or(b.clean(s.ID), unnamed), Class: b.clean(s.Class), Medium: b.clean(s.Medium),
 			Encrypted: b.clean(s.Encrypted),
 		}
-		if city := b.bill.Creator.Name; city != unnamed {
+		if city := b.bill.Creator.Name; city != "" {
 			doc.Owners = []string{city}
 			if s.ZoneKnown() && (s.MediumZone == inventory.Host || s.MediumZone == inventory.City) {
 				doc.Custodians = []string{city}

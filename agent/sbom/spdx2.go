@@ -152,7 +152,7 @@ func (m *machine) summary() string {
 // spdx2Party calls everybody an organisation: no package says which it is.
 func spdx2Party(p party) string {
 	switch {
-	case p.Name == "" || p.Name == unnamed:
+	case p.Name == "":
 		return noAssertion
 	case p.Email != "" && p.Email != p.Name:
 		return fmt.Sprintf("Organization: %s (%s)", p.Name, p.Email)

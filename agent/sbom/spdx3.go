@@ -1,6 +1,9 @@
 package sbom
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // spdx3Context is where readers know the meaning of the keys from.
 const spdx3Context = "https://spdx.org/rdf/3.0.1/spdx-context.jsonld"
@@ -120,7 +123,9 @@ type spdx3Writer struct {
 
 func writeSPDX3(b *bill) *spdx3Document {
 	w := &spdx3Writer{bill: b, space: "urn:uuid:" + b.id(SPDX301) + "#", known: make(map[string]bool)}
-	w.creator = w.agent(b.Creator)
+	creator := b.Creator
+	creator.Name = cmp.Or(creator.Name, creator.URL, unnamed) // there must be one
+	w.creator = w.agent(creator)
 	tool := w.put("Tool", "cityward", func(e spdx3Element) any {
 		e.Name = "cityward-" + b.Tool
 		return e
