@@ -38,8 +38,9 @@ func writeCycloneDX(b *bill, spec string) *cdxBOM {
 		doc.Services = append(doc.Services, w.service(&b.Services[i]))
 	}
 	doc.Dependencies, doc.Compositions = w.dependencies(), w.compositions()
+	writer := cdxAnnotator{cdxComponent{Type: "application", Name: "cityward"}}
 	for _, note := range b.Notes {
-		doc.Annotations = append(doc.Annotations, cdxAnnotation{[]string{hostRef}, cdxAnnotator{w.tool()}, b.created(), note})
+		doc.Annotations = append(doc.Annotations, cdxAnnotation{[]string{hostRef}, writer, b.created(), note})
 	}
 	return doc
 }

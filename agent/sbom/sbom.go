@@ -8,7 +8,7 @@
 // components with a file name and, where [Digest] read them, with SHA-512.
 //
 // One neutral [bill] is made from the snapshot, and a writer for each format
-// turns it into plain structs for encoding/json: cyclonedx-go would add 1.4 MB to
+// turns it into plain structs for encoding/json: cyclonedx-go would add 0.9 MB to
 // the program, and tools-golang knows no SPDX 3. Both read the documents back in
 // the tests. The serial number comes from the content, so the same round gives
 // the same bytes. There is nothing on vulnerabilities: those change by the day,
