@@ -100,8 +100,8 @@ func (b *builder) machine() {
 }
 
 func (b *builder) components() {
-	for i := range b.Snapshot.Components {
-		c := &b.Snapshot.Components[i]
+	for i := range b.Components {
+		c := &b.Components[i]
 		purl := b.purl(c.PURL)
 		doc := component{
 			Ref: b.ref(cmp.Or(purl, "component:"+c.Ecosystem+"/"+c.Name)), Kind: kind(c), Ecosystem: b.clean(c.Ecosystem),
@@ -196,8 +196,8 @@ func (b *builder) describe(p *inventory.Program) string {
 
 // depends turns package URLs into refs.
 func (b *builder) depends() {
-	for i := range b.Snapshot.Components {
-		c, doc := &b.Snapshot.Components[i], &b.bill.Components[i]
+	for i := range b.Components {
+		c, doc := &b.Components[i], &b.bill.Components[i]
 		doc.Stated = c.Depends != nil
 		for _, purl := range c.Depends {
 			if j, ok := b.at[purl]; ok && j != i {

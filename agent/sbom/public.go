@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// Public gives what may be published as open data: which software a city runs,
+// public gives what may be published as open data: which software a city runs,
 // from whom and on which terms. It leaves out what would help an attacker or
 // point at a person: versions, hashes, host names, addresses, users, paths,
 // services, data stores, programs that belong to no package, the texts of gaps,
 // and the time of the day. Numbers with dots are cut from names, since packages
 // bear their versions there, too: what then is the same is listed once with its
 // number.
-func Public(b *bill) *bill {
+func public(b *bill) *bill {
 	open := &bill{
 		Taken: b.Taken.UTC().Truncate(24 * time.Hour), Tool: b.Tool, Public: true, Running: b.Running, Creator: b.Creator,
 		Host: machine{Name: unnamed, OS: b.Host.OS, Arch: b.Host.Arch}, Incomplete: true,

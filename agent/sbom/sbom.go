@@ -44,7 +44,7 @@ func Formats() []string {
 type Options struct {
 	Version string   // of this program
 	Running bool     // only what runs now
-	Public  bool     // nothing that helps an attacker; see [Public]
+	Public  bool     // nothing that helps an attacker
 	Digests *Digests // of the files; nil where none were read
 }
 
@@ -53,7 +53,7 @@ type Options struct {
 func Write(w io.Writer, r *agent.Report, format string, o Options) error {
 	b := newBill(r, o)
 	if o.Public {
-		b = Public(b)
+		b = public(b)
 	}
 	var doc any
 	switch format {

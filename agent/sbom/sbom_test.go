@@ -64,7 +64,8 @@ func sample() *agent.Report {
 		},
 		Owners: []inventory.Owner{{Path: "/usr/lib/postgresql/15/bin/postgres", File: postgres, PURL: server}},
 		Listeners: []inventory.Listener{
-			{Process: db, Protocol: "tcp", Local: netip.MustParseAddrPort("[fe80::1%eth0]:5432")}, {Process: db, Protocol: "unix", Path: "/run/pg sql/.s"},
+			{Process: db, Protocol: "tcp", Local: netip.MustParseAddrPort("[fe80::1%eth0]:5432")},
+			{Process: db, Protocol: "unix", Path: "/run/pg sql/.s"},
 			{Process: web, Protocol: "unix", Path: "@abstract name"},
 		},
 		Flows: []inventory.Flow{
@@ -388,7 +389,7 @@ func TestPublic(t *testing.T) {
 			}
 		}
 	}
-	b := Public(newBill(sample(), Options{}))
+	b := public(newBill(sample(), Options{}))
 	i := slices.IndexFunc(b.Components, func(c component) bool { return c.Name == "twice" })
 	if len(b.Components) != 6 || b.Components[i].Times != 2 {
 		t.Errorf("two versions of one package are %+v", b.Components)

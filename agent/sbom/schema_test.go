@@ -31,20 +31,18 @@ func compileECMA(text string) (jsonschema.Regexp, error) {
 	return ecma{e}, err
 }
 
-// schemas are compiled once: those of CycloneDX are large.
-type schemas struct {
+// compiled has each schema once: those of CycloneDX are large.
+var compiled = struct {
 	sync.Mutex
 	known map[string]*jsonschema.Schema
-}
-
-var errSchemas schemas // a sentinel by name only: package variables are for tests here
+}{known: make(map[string]*jsonschema.Schema)}
 
 // schema gives the official schema of a format.
 func schema(t testing.TB, format string) *jsonschema.Schema {
 	t.Helper()
-	errSchemas.Lock()
-	defer errSchemas.Unlock()
-	if s, ok := errSchemas.known[format]; ok {
+	compiled.Lock()
+	defer compiled.Unlock()
+	if s, ok := compiled.known[format]; ok {
 		return s
 	}
 	c := jsonschema.NewCompiler()
@@ -83,7 +81,7 @@ func schema(t testing.TB, format string) *jsonschema.Schema {
 		}
 	}
 	const cyclonedx = "http://cyclonedx.org/schema/"
-	address := ""
+	var address string
 	switch format {
 	case CycloneDX16, CycloneDX17:
 		dir := filepath.Join(module(t, "github.com/CycloneDX/cyclonedx-go"), "schema")
@@ -100,10 +98,7 @@ func schema(t testing.TB, format string) *jsonschema.Schema {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if errSchemas.known == nil {
-		errSchemas.known = make(map[string]*jsonschema.Schema)
-	}
-	errSchemas.known[format] = s
+	compiled.known[format] = s
 	return s
 }
 

@@ -59,8 +59,8 @@ func TestDependsAsDpkgQuery(t *testing.T) {
 				continue
 			}
 			compared++
-			real := slices.ContainsFunc(components, func(c inventory.Component) bool { return c.Name == first })
-			if real && !slices.ContainsFunc(components[i].Depends, func(purl string) bool { return strings.Contains(purl, "/"+strings.ReplaceAll(first, "+", "%2B")+"@") }) {
+			here := slices.ContainsFunc(components, func(c inventory.Component) bool { return c.Name == first })
+			if here && !slices.ContainsFunc(components[i].Depends, func(purl string) bool { return strings.Contains(purl, "/"+strings.ReplaceAll(first, "+", "%2B")+"@") }) {
 				t.Errorf("%s needs %s, which is not among %q", name, first, components[i].Depends)
 			}
 		}
