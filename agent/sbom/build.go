@@ -18,6 +18,9 @@ const hostRef = "host"
 // unnamed stands where a format demands a name and there is none.
 const unnamed = "unknown"
 
+// mostNotes bounds the notes of a bill; one more counts those beyond.
+const mostNotes = 4096
+
 // builder makes a bill from a round.
 type builder struct {
 	texts
@@ -29,6 +32,8 @@ type builder struct {
 	strays  map[stray]int  // likewise of programs that belong to no component
 	wholes  map[string]int // likewise by the file that is the component
 	hand    map[string]inventory.FileID
+	said    map[string]bool // notes
+	unsaid  int
 }
 
 // stray tells programs without a component apart.
@@ -45,6 +50,7 @@ func newBill(r *agent.Report, o Options) *bill {
 	b := &builder{
 		texts: newTexts(), Report: r, Snapshot: r.Snapshot, options: o,
 		at: make(map[string]int), strays: make(map[stray]int), wholes: make(map[string]int), hand: atHand(r.Snapshot),
+		said: make(map[string]bool),
 	}
 	b.refs[hostRef] = true
 	b.bill = &bill{Taken: r.Snapshot.Taken, Tool: cmp.Or(b.within(longestVersion, o.Version), unnamed), Running: o.Running}
@@ -66,7 +72,13 @@ func newBill(r *agent.Report, o Options) *bill {
 
 // note says something once, however often it is so.
 func (b *builder) note(format string, args ...any) {
-	if text := b.clean(fmt.Sprintf(format, args...)); !slices.Contains(b.bill.Notes, text) {
+	text := b.clean(fmt.Sprintf(format, args...))
+	switch {
+	case b.said[text]:
+	case len(b.bill.Notes) == mostNotes:
+		b.unsaid++
+	default:
+		b.said[text] = true
 		b.bill.Notes = append(b.bill.Notes, text)
 	}
 }
@@ -289,6 +301,7 @@ func (b *builder) sight() {
 
 // gaps says what was not seen.
 func (b *builder) gaps() {
+	b.unknowns()
 	for _, g := range b.Gaps {
 		line := "not seen, " + g.Kind + ": " + strings.Join(strings.Fields(g.Subject+" "+g.Reason), " ")
 		if g.Lost > 0 {
@@ -304,9 +317,11 @@ func (b *builder) gaps() {
 			b.note("%s are watched by %s and may pass unseen: %s", c.Name, c.Tier, c.Reason)
 		}
 	}
-	b.unknowns()
 	if b.cut > 0 {
 		b.note("%d texts were longer than %d bytes and cut", b.cut, longestText)
+	}
+	if b.unsaid > 0 {
+		b.bill.Notes = append(b.bill.Notes, fmt.Sprintf("%d more notes found no room", b.unsaid))
 	}
 }
 

@@ -104,7 +104,7 @@ func bare(version *regexp.Regexp, purl string) string {
 		if err != nil {
 			return ""
 		}
-		parts[i+1] = url.PathEscape(strip(version, name))
+		parts[i+1] = strings.ReplaceAll(url.PathEscape(strip(version, name)), "+", "%2B")
 	}
 	return strings.Join(parts, "/")
 }

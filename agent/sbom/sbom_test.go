@@ -13,9 +13,6 @@ import (
 	"testing"
 	"time"
 
-	cdx "github.com/CycloneDX/cyclonedx-go"
-	spdxjson "github.com/spdx/tools-golang/json"
-
 	"cityward/agent"
 	"cityward/collectors"
 	"cityward/collectors/inventory"
@@ -224,111 +221,6 @@ func TestHostileNames(t *testing.T) {
 	}
 }
 
-// counted is what a second reader finds in a document, by package URL.
-type counted struct {
-	components int // with a package URL
-	concluded  map[string]string
-}
-
-// readBack has another implementation read a document.
-func readBack(t testing.TB, format string, document []byte) counted {
-	t.Helper()
-	c := counted{concluded: make(map[string]string)}
-	switch format {
-	case CycloneDX16, CycloneDX17:
-		var bom cdx.BOM
-		if err := cdx.NewBOMDecoder(bytes.NewReader(document), cdx.BOMFileFormatJSON).Decode(&bom); err != nil {
-			t.Fatal(err)
-		}
-		if bom.Vulnerabilities != nil || (*bom.Metadata.Lifecycles)[0].Phase != cdx.LifecyclePhaseOperations {
-			t.Error("it is no bill of operations")
-		}
-		for _, k := range *bom.Components {
-			if k.PackageURL == "" {
-				continue
-			}
-			c.components++
-			c.concluded[k.PackageURL] = ""
-			if k.Licenses != nil {
-				c.concluded[k.PackageURL] = (*k.Licenses)[0].Expression
-			}
-		}
-	case SPDX23:
-		doc, err := spdxjson.Read(bytes.NewReader(document))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, p := range doc.Packages {
-			for _, r := range p.PackageExternalReferences {
-				c.components++
-				c.concluded[r.Locator] = strings.TrimPrefix(p.PackageLicenseConcluded, noAssertion)
-			}
-		}
-		defined := make(map[string]bool)
-		for _, l := range doc.OtherLicenses {
-			defined[l.LicenseIdentifier] = true
-		}
-		for _, p := range doc.Packages {
-			for _, expression := range []string{p.PackageLicenseConcluded, p.PackageLicenseDeclared} {
-				refs, _ := validExpression(expression)
-				for _, ref := range refs {
-					if !defined[ref] {
-						t.Errorf("%s is not defined", ref)
-					}
-				}
-			}
-		}
-	case SPDX301:
-		readGraph(t, document, &c)
-	}
-	return c
-}
-
-// readGraph reads SPDX 3 by its relationships, for want of a library, and demands
-// that each of them leads somewhere.
-func readGraph(t testing.TB, document []byte, c *counted) {
-	t.Helper()
-	var doc struct {
-		Graph []struct {
-			Type, SpdxID, From, RelationshipType string
-			To                                   []string
-			PURL                                 string                        `json:"software_packageUrl"`
-			Expression                           string                        `json:"simplelicensing_licenseExpression"`
-			Custom                               []struct{ Key, Value string } `json:"simplelicensing_customIdToUri"`
-		} `json:"@graph"`
-	}
-	if err := json.Unmarshal(document, &doc); err != nil {
-		t.Fatal(err)
-	}
-	at := map[string]int{spdx3NoElement: -1, spdx3NoLicense: -1}
-	for i, e := range doc.Graph {
-		if _, twice := at[e.SpdxID]; twice {
-			t.Errorf("%s is there twice", e.SpdxID)
-		}
-		at[e.SpdxID] = i
-		if e.PURL != "" {
-			c.components++
-			c.concluded[e.PURL] = ""
-		}
-	}
-	for _, e := range doc.Graph {
-		for _, custom := range e.Custom {
-			if i, ok := at[custom.Value]; !ok || doc.Graph[i].Type != "expandedlicensing_CustomLicense" {
-				t.Errorf("%s is not defined", custom.Key)
-			}
-		}
-		for _, to := range e.To {
-			i, ok := at[to]
-			if !ok {
-				t.Errorf("%s %s leads nowhere: %s", e.From, e.RelationshipType, to)
-			}
-			if e.RelationshipType == "hasConcludedLicense" && i >= 0 {
-				c.concluded[doc.Graph[at[e.From]].PURL] = doc.Graph[i].Expression
-			}
-		}
-	}
-}
-
 // What one writes another reads: as many components, the same package URLs, the
 // same terms with their operators.
 func TestReadBack(t *testing.T) {
@@ -393,6 +285,32 @@ func TestPublic(t *testing.T) {
 	i := slices.IndexFunc(b.Components, func(c component) bool { return c.Name == "twice" })
 	if len(b.Components) != 6 || b.Components[i].Times != 2 {
 		t.Errorf("two versions of one package are %+v", b.Components)
+	}
+}
+
+// A store that a program holds in two ways is not counted twice, and peers beyond
+// the bound are said to be missing.
+func TestTrafficIsCountedOnce(t *testing.T) {
+	r := sample()
+	db := r.Snapshot.Holdings[0]
+	facts := r.Snapshot.Facts
+	db.How = inventory.HowPipeline
+	facts.Holdings = append(slices.Clone(facts.Holdings), db)
+	for i := range mostPeers {
+		addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}), 443)
+		facts.Flows = append(slices.Clone(facts.Flows), inventory.Flow{Process: db.Process, Direction: inventory.Out, Protocol: "tcp", Remote: addr, Sent: 1, First: noon(), Last: noon()})
+	}
+	b := newBill(&agent.Report{Snapshot: inventory.Merge(noon(), &facts), Policy: r.Policy}, Options{})
+	i := slices.IndexFunc(b.Services, func(s service) bool { return s.Name == "postgresql.service" })
+	got := b.Services[i].Data[0]
+	if want := "held: direct, pipeline; 1298 bytes sent to other machines meanwhile"; got.Description != want || len(got.Places) != mostPeers {
+		t.Errorf("%q to %d places, want %q", got.Description, len(got.Places), want)
+	}
+	if !slices.Contains(b.Notes, "service postgresql.service: 1 peers with the fewest bytes are not listed") {
+		t.Errorf("no note on the peer left out: %q", b.Notes)
+	}
+	if b.Services[i].Crosses == nil || !*b.Services[i].Crosses {
+		t.Error("bytes left the city, and that is not said")
 	}
 }
 

@@ -140,16 +140,18 @@ func (b *builder) stored(s *service, id string, flows []inventory.Flow, held []i
 	out := newPeers()
 	hows := make(map[string]bool)
 	for i := range held {
-		h := &held[i]
-		if h.Store != id {
-			continue
+		if held[i].Store == id {
+			hows[held[i].How] = true
 		}
-		hows[h.How] = true
-		for j := range flows {
-			if flows[j].Process == h.Process {
-				out.add(&flows[j], h.Sent(&flows[j]))
+	}
+	for i := range flows {
+		var sent uint64 // a program may hold a store in several ways
+		for j := range held {
+			if held[j].Store == id && held[j].Process == flows[i].Process {
+				sent = max(sent, held[j].Sent(&flows[i]))
 			}
 		}
+		out.add(&flows[i], sent)
 	}
 	t := traffic{
 		Flow: direction(true, out.bytes > 0), Class: unnamed, Name: b.clean(id), Places: out.list(),

@@ -3,6 +3,7 @@ package sbom
 import (
 	"cmp"
 	"slices"
+	"strconv"
 )
 
 // spdx3Context is where readers know the meaning of the keys from.
@@ -262,6 +263,9 @@ func (w *spdx3Writer) licensed(id, relation, expression string) {
 func (w *spdx3Writer) properties(c *component) []cdxProperty {
 	all := properties("cityward:ecosystem", c.Ecosystem, "cityward:arch", c.Arch, "cityward:area", c.Area,
 		"cityward:licence:freedom", c.Freedom, "cityward:licence:source", c.Terms)
+	if c.Times > 1 {
+		all = append(all, cdxProperty{"cityward:times", strconv.Itoa(c.Times)})
+	}
 	for _, program := range c.Programs {
 		all = append(all, cdxProperty{"cityward:program", program})
 	}

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 
@@ -39,6 +41,9 @@ names of machines, addresses, paths and services, and may be published.`,
 			o := sbom.Options{Version: buildInfo().version, Running: running, Public: public}
 			if bill && !public {
 				o.Digests = sbom.Digest(cmd.Context(), p.root, r.Snapshot, sbom.DefaultLimits())
+			}
+			if err := context.Cause(cmd.Context()); err != nil {
+				return internal(fmt.Errorf("read files: %w", err))
 			}
 			return p.write(output, func(w io.Writer) error {
 				if bill {
