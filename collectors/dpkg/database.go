@@ -60,6 +60,7 @@ func read(ctx context.Context, h *host.Host, texts *licence.Texts, at version, o
 		db.components = append(db.components, component(r, at.vendor, debian, text))
 		db.lists = append(db.lists, r.list)
 	}
+	db.depends(there)
 	db.gaps = unread.gap(db.gaps, inventory.KindLicences, "copyright files cannot be read")
 	return db, nil
 }

@@ -32,6 +32,8 @@ type record struct {
 	maintainer string
 	origin     string
 	section    string
+	depends    string // Pre-Depends and Depends, as they are written
+	provides   string
 	presence   presence
 	list       string // name of its file list, without .list; "" none
 }
@@ -43,7 +45,7 @@ type record struct {
 func parseStatus(ctx context.Context, in *bufio.Reader, image bool, visit func(record)) (lost int, err error) {
 	s := newScanner(in, field{name: "Package"}, field{name: "Status"}, field{name: "Version"},
 		field{name: "Architecture"}, field{name: "Source"}, field{name: "Maintainer"},
-		field{name: "Origin"}, field{name: "Section"})
+		field{name: "Origin"}, field{name: "Section"}, field{name: "Pre-Depends"}, field{name: "Depends"}, field{name: "Provides"})
 	common := make(map[string]string) // values that many packages share
 	intern := func(raw []byte) string {
 		if known, ok := common[string(raw)]; ok {
@@ -64,7 +66,9 @@ func parseStatus(ctx context.Context, in *bufio.Reader, image bool, visit func(r
 			maintainer: intern(s.values[5]),
 			origin:     intern(s.values[6]),
 			section:    intern(s.values[7]),
+			provides:   host.Text(string(s.values[10]), sizeDepends),
 		}
+		r.depends = host.Text(string(s.values[8]), sizeDepends) + "," + host.Text(string(s.values[9]), sizeDepends)
 		var ok bool
 		r.presence, ok = parsePresence(string(s.values[1]), image)
 		sound := !s.bad && (image || !s.torn) && ok && validName(r.name) && validArch(r.arch)

@@ -77,7 +77,9 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 	for _, file := range programs {
 		modules := builds[file].modules
 		if builds[file].main {
-			parts.Add(owned(file), modules[0])
+			program := modules[0]
+			program.Files = []string{file}
+			parts.Add(owned(file), program)
 			modules = modules[1:]
 		}
 		for i := range modules {

@@ -87,7 +87,11 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 			cut.Add(file + ": " + a.cut.Error())
 		}
 		for i := range a.components {
-			parts.Add(owned(file), a.components[i])
+			k := a.components[i]
+			if i == len(a.components)-1 { // the outermost archive itself
+				k.Files = []string{file}
+			}
+			parts.Add(owned(file), k)
 		}
 	}
 	gaps := s.lost.Gap(nil, name, "directories that may have Java archives cannot be listed whole")
