@@ -89,7 +89,11 @@ func TestLicencesOfLabelledPackages(t *testing.T) {
 			right := canonical(t, got.Expression) == canonical(t, l.Truth)
 			s.add(right, l)
 			total.add(right, l)
-			if !right {
+			switch {
+			case right:
+			case l.HeldOut:
+				t.Logf("%s: %s, held out, is not right", system.name, l.Name)
+			default:
 				t.Logf("%s: %s: got %q (%s), want %q", system.name, l.Name, got.Expression, got.Source, l.Truth)
 			}
 			if l.Freedom == "nonfree" {
