@@ -344,12 +344,11 @@ func canonical(t *testing.T, expression string) string {
 func joined(words *[]string, operator string) string {
 	var terms []string
 	for {
-		term := ""
+		read := single
 		if operator == "OR" {
-			term = joined(words, "AND")
-		} else {
-			term = single(words)
+			read = func(words *[]string) string { return joined(words, "AND") }
 		}
+		term := read(words)
 		inner, same := strings.CutPrefix(term, operator+"[")
 		if same {
 			terms = append(terms, strings.Split(strings.TrimSuffix(inner, "]"), "; ")...)
@@ -395,4 +394,32 @@ func single(words *[]string) string {
 		return word + " WITH " + next()
 	}
 	return word
+}
+
+// Who compares must be strict where it counts, and only there.
+func TestCanonical(t *testing.T) {
+	same := [][2]string{
+		{"A OR B AND C", "(C AND B) OR A"},
+		{"A OR (B OR C)", "C OR A OR B"},
+		{"A WITH E AND B", "B AND (A WITH E)"},
+		{"LicenseRef-x WITH AdditionRef-y", "LicenseRef-z WITH AdditionRef-w"},
+		{"", "NOASSERTION"},
+	}
+	for _, pair := range same {
+		if a, b := canonical(t, pair[0]), canonical(t, pair[1]); a != b {
+			t.Errorf("%q is %s and %q is %s", pair[0], a, pair[1], b)
+		}
+	}
+	other := [][2]string{
+		{"A OR B", "A AND B"},
+		{"A AND (B OR C)", "A AND B OR C"},
+		{"A WITH E", "A"},
+		{"GPL-2.0-only", "GPL-2.0-or-later"},
+		{"LicenseRef-x", ""},
+	}
+	for _, pair := range other {
+		if a, b := canonical(t, pair[0]), canonical(t, pair[1]); a == b {
+			t.Errorf("%q and %q are both %s", pair[0], pair[1], a)
+		}
+	}
 }
