@@ -112,6 +112,7 @@ func (p *program) serve(ctx context.Context, load func() (*configs.Config, error
 	if err != nil {
 		return err
 	}
+	limitHeap()
 	cfg.State = ledger.StateDir()
 	set, err := collectors.Build(collectors.All(), p.root, cfg, time.Now)
 	if err != nil {
@@ -154,6 +155,11 @@ func (p *program) serve(ctx context.Context, load func() (*configs.Config, error
 			server.Ready()
 			if r.Rounds == 1 && !r.Short {
 				notify(log, daemon.SdNotifyReady)
+			}
+			if !r.Short && r.Rounds%settleEvery == 1 {
+				if err := settle(); err != nil {
+					log.Debug("the program stays resident as a whole", "err", err)
+				}
 			}
 			log.Debug("round finished", "round", r.Rounds, "short", r.Short, "seconds", r.Duration.Seconds(), "gaps", len(r.Snapshot.Gaps))
 		},

@@ -58,7 +58,7 @@ static __always_inline void name_file(char name[64], struct inode *inode)
 }
 
 /* Notes a hold, and whether it is the first of its kind. */
-static __noinline int begin_hold(struct hold_key *key, struct hold_row *fresh)
+static __always_inline int begin_hold(struct hold_key *key, struct hold_row *fresh)
 {
 	struct hold_row *row;
 

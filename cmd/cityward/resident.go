@@ -1,0 +1,92 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// garbagePercent lets the heap grow by half between two collections. The daemon's
+// is small and its rounds are far apart, so memory is what counts; GOGC in the
+// environment overrules it.
+const garbagePercent = 50
+
+// settleEvery so many full rounds, an hour of them by default, the program settles
+// anew.
+const settleEvery = 240
+
+func limitHeap() {
+	runtime.MemProfileRate = 0 // nobody asks for profiles
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(garbagePercent)
+	}
+}
+
+// span is a mapping of the program's file.
+type span struct{ from, to uintptr }
+
+// settle gives back what was used once, to start and to read everything for the
+// first time: memory that is free, and the pages of the program's own file. Those
+// that are used again come back from the page cache.
+func settle() error {
+	debug.FreeOSMemory()
+	program, err := os.Readlink("/proc/self/exe")
+	if err != nil {
+		return err
+	}
+	f, err := os.Open("/proc/self/smaps")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	spans, err := clean(f, program)
+	if err != nil {
+		return fmt.Errorf("read /proc/self/smaps: %w", err)
+	}
+	for _, s := range spans {
+		if _, _, errno := unix.Syscall(unix.SYS_MADVISE, s.from, s.to-s.from, unix.MADV_DONTNEED); errno != 0 {
+			return fmt.Errorf("madvise the program: %w", errno)
+		}
+	}
+	return nil
+}
+
+// clean lists the mappings of a file, as proc_pid_smaps(5) has them, of which the
+// process has no pages of its own: what a loader changed and then protected has.
+func clean(smaps io.Reader, file string) (spans []span, err error) {
+	var last span
+	for in := bufio.NewScanner(smaps); ; {
+		if !in.Scan() {
+			return spans, in.Err()
+		}
+		fields := strings.Fields(in.Text())
+		switch {
+		case len(fields) >= 6 && strings.Contains(fields[0], "-"):
+			last = span{}
+			if fields[1][1] == '-' && strings.HasSuffix(in.Text(), " "+file) {
+				from, to, _ := strings.Cut(fields[0], "-")
+				if last.from, err = address(from); err == nil {
+					last.to, err = address(to)
+				}
+				if err != nil {
+					return nil, err
+				}
+			}
+		case len(fields) == 3 && fields[0] == "Anonymous:" && fields[1] == "0" && last.to > last.from:
+			spans = append(spans, last)
+		}
+	}
+}
+
+func address(text string) (uintptr, error) {
+	n, err := strconv.ParseUint(text, 16, 8*int(unsafe.Sizeof(uintptr(0))))
+	return uintptr(n), err
+}
