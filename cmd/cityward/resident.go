@@ -14,10 +14,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// garbagePercent lets the heap grow by half between two collections. The daemon's
-// is small and its rounds are far apart, so memory is what counts; GOGC in the
-// environment overrules it.
-const garbagePercent = 50
+// garbagePercent lets the heap grow by a fifth between two collections: it is small
+// and rounds are far apart, so memory counts, and a collection takes milliseconds.
+// GOGC in the environment overrules it.
+const garbagePercent = 20
 
 // settleEvery so many full rounds, an hour of them by default, the program settles
 // anew.
