@@ -103,30 +103,17 @@ static __always_inline void adopt(struct sock *sk, __u64 holder)
 		__sync_val_compare_and_swap(&h->word, old, holder | FRESH);
 }
 
-SEC("iter/task_file")
-int list_sockets(struct bpf_iter__task_file *ctx)
+/* A frame of its own: that of files has calls below it that need theirs. */
+static __noinline int list_held(struct seq_file *seq, struct task_struct *task, struct file *file, struct socket *socket, __u64 who)
 {
-	struct task_struct *task = ctx->task;
-	struct file *file = ctx->file;
-	struct held held = {};
-	struct socket *socket;
+	struct held held = {.owner = who};
 	struct sock *sk;
 	int keep = 0;
 
-	if (!task || !file)
-		return 0;
-	introduce();
-	held.owner = execution(task);
-	socket = bpf_sock_from_file(file);
 	if (!socket) {
-		struct inode *inode = BPF_CORE_READ(file, f_inode);
-
-		list_file(file, inode, held.owner);
-		if (BPF_CORE_READ(inode, i_rdev) != TUN_DEVICE || (BPF_CORE_READ(inode, i_mode) & 0170000) != 0020000)
-			return 0;
-		held.inode = BPF_CORE_READ(inode, i_ino);
+		held.inode = BPF_CORE_READ(file, f_inode, i_ino);
 		held.netns = BPF_CORE_READ(task, nsproxy, net_ns, ns.inum);
-		bpf_seq_write(ctx->meta->seq, &held, sizeof(held));
+		bpf_seq_write(seq, &held, sizeof(held));
 		return 0;
 	}
 	sk = BPF_CORE_READ(socket, sk);
@@ -157,6 +144,29 @@ int list_sockets(struct bpf_iter__task_file *ctx)
 	if (!keep)
 		return 0;
 	held.inode = inode_of(sk);
-	bpf_seq_write(ctx->meta->seq, &held, sizeof(held));
+	bpf_seq_write(seq, &held, sizeof(held));
 	return 0;
+}
+
+SEC("iter/task_file")
+int list_sockets(struct bpf_iter__task_file *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct file *file = ctx->file;
+	struct socket *socket;
+	__u64 who;
+
+	if (!task || !file)
+		return 0;
+	introduce();
+	who = execution(task);
+	socket = bpf_sock_from_file(file);
+	if (!socket) {
+		struct inode *inode = BPF_CORE_READ(file, f_inode);
+
+		list_file(file, inode, who);
+		if (BPF_CORE_READ(inode, i_rdev) != TUN_DEVICE || (BPF_CORE_READ(inode, i_mode) & 0170000) != 0020000)
+			return 0;
+	}
+	return list_held(ctx->meta->seq, task, file, socket, who);
 }
