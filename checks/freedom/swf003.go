@@ -99,6 +99,7 @@ func trace(s *inventory.Snapshot, p *configs.Policy, process *inventory.Process)
 // ofScript judges what an interpreter runs.
 func ofScript(s *inventory.Snapshot, p *configs.Policy, process *inventory.Process, script *inventory.Script) origin {
 	_, owned := s.FileOwner(script.Path, script.File)
+	c, recorded, known := s.ScriptSoftware(process, script)
 	container, contained := s.ContainerOf(process)
 	switch {
 	case owned:
@@ -111,6 +112,12 @@ func ofScript(s *inventory.Snapshot, p *configs.Policy, process *inventory.Proce
 		return origin{finding.Pass, ""}
 	case anyonesDirectory(script.Path):
 		return origin{finding.Fail, "runs a script from a directory that users may write to: " + script.Path}
+	case recorded && script.Guarded:
+		return origin{finding.Pass, ""}
+	case recorded:
+		return origin{finding.Review, "runs a script of " + c.Name + " that others than root may change: " + script.Path}
+	case known:
+		return origin{finding.Review, "runs what calls itself " + c.Name + " and no package system accounts for: " + script.Path}
 	}
 	return origin{finding.Review, "runs a script that belongs to no package: " + script.Path}
 }

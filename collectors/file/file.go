@@ -124,6 +124,7 @@ func (r *round) add(u *unit) {
 		switch {
 		case d.appImage > 0 && !u.single():
 			component := d.component(f.Path)
+			component.Files = []string{f.Path}
 			r.parts.Add(installed.Package{}, component)
 		case d.elsewhere: // a module or a crate
 		default:
@@ -137,6 +138,11 @@ func (r *round) add(u *unit) {
 		return
 	}
 	component := first.component(u.path)
+	if u.single() {
+		component.Files = []string{u.path}
+	} else {
+		component.Locations = []inventory.Location{{Path: u.path}}
+	}
 	if len(u.terms) > 0 {
 		component.Licence = r.licence(u.terms)
 	}

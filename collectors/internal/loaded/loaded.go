@@ -212,7 +212,9 @@ func (t *tree) file(word, cwd string) (inventory.Script, bool) {
 	if err != nil || !at.Regular() || host.Within(at.Path, "/proc") {
 		return inventory.Script{}, false
 	}
-	return inventory.Script{Path: host.Text(at.Path, sizePath), File: inventory.FileID{Device: at.Device, Inode: at.Inode}}, true
+	return inventory.Script{
+		Path: host.Text(at.Path, sizePath), File: inventory.FileID{Device: at.Device, Inode: at.Inode}, Guarded: at.UID == 0 && at.Mode&0o022 == 0,
+	}, true
 }
 
 // mappings reads which libraries a program has mapped.
