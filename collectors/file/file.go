@@ -141,7 +141,7 @@ func (r *round) add(u *unit) {
 	if u.single() {
 		component.Files = []string{u.path}
 	} else {
-		component.Locations = []inventory.Location{{Path: u.path}}
+		component.Locations = []inventory.Location{{Path: host.Text(u.path, 4096)}}
 	}
 	if len(u.terms) > 0 {
 		component.Licence = r.licence(u.terms)

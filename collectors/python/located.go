@@ -67,9 +67,6 @@ func parseRecord(in io.Reader, site string) ([]string, error) {
 	lines := csv.NewReader(in)
 	lines.FieldsPerRecord, lines.ReuseRecord, lines.LazyQuotes = -1, true, true
 	bin := path.Join(site, "../../..", "bin") // of PREFIX/lib/python3.11/site-packages
-	if strings.HasPrefix(site, "/usr/lib/python3/") {
-		bin = "/usr/bin"
-	}
 	dirs := make(map[string]bool)
 	var found []string
 	for {
@@ -94,7 +91,7 @@ func parseRecord(in io.Reader, site string) ([]string, error) {
 		case dir == bin, dir == site && packed(file):
 			found = append(found, host.Text(path.Clean(file), sizeValue))
 		case dir == site || !host.Within(dir, site):
-		case strings.HasSuffix(dir, ".dist-info"), path.Base(dir) == "__pycache__":
+		case strings.Contains(dir[len(site):], ".dist-info"), path.Base(dir) == "__pycache__":
 		default:
 			dirs[host.Text(dir, sizeValue)] = true
 		}
