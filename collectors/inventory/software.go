@@ -118,6 +118,7 @@ type Component struct {
 	Source    string // source package, when it has another name
 	Supplier  string
 	Area      string   // archive area for dpkg: main, contrib, non-free, non-free-firmware; "" unknown
+	Origin    string   // for dpkg: what the archive that has this version calls itself; "" unknown
 	PURL      string   // package URL; the key that other facts refer to
 	Also      []string `json:",omitempty"` // package URLs of the language packages that it brings, sorted; filled by [Merge]
 	Licence   Licence
