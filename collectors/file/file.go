@@ -13,7 +13,7 @@
 // The component is named by its path. Its version and maker come from the package
 // metadata that a builder may have left in it (ELF note FDO), its licence from a
 // file LICENSE or COPYING at the top of the tree. That it is listed does not say
-// who put it there: it owns no program.
+// who put it there: nothing is recorded of it, and it owns no program.
 package file
 
 import (

@@ -169,12 +169,26 @@ func (t *tree) script(p *inventory.Process, into *process) {
 			word, _ = t.h.Inside(string(target))
 		}
 		if script, found := t.file(word, cwd); found {
+			if !t.same(p, &script) {
+				break // it is not what the path leads to here
+			}
 			script.Process = p.ID
 			into.script = &script
 			return
 		}
 	}
 	into.unknown = len(words.files) > 0 || words.module != "" || words.cut && long(p)
+}
+
+// same reports whether a program's own mounts have the same file at a script's path:
+// who has a user namespace may mount what he likes over it. Of one that has ended
+// nobody can tell.
+func (t *tree) same(p *inventory.Process, script *inventory.Script) bool {
+	if p.MountNS == t.ns || !p.Ended.IsZero() {
+		return true
+	}
+	own, err := t.proc.Describe(p.ID.PID, "root"+script.Path)
+	return host.Gone(err) || err == nil && script.File == inventory.FileID{Device: own.Device, Inode: own.Inode}
 }
 
 // long reports whether more arguments may have been left out: what /proc shows is
