@@ -9,6 +9,10 @@ type Location struct {
 	Recorded bool   // an installer's records say so; else only the software itself says what it is
 }
 
+// mostLevels bounds the directories above a file in which it may lie: whoever runs
+// it chooses the path.
+const mostLevels = 64
+
 // located is what lies at a path.
 type located struct {
 	component int // -1 where several components claim the path
@@ -46,15 +50,21 @@ func (s *Snapshot) lies(file string) (c *Component, recorded, ok bool) {
 	if !path.IsAbs(file) {
 		return nil, false, false
 	}
-	for at := path.Clean(file); at != "/"; at = path.Dir(at) {
-		if l, known := s.locations[at]; known {
-			if l.component < 0 {
-				return nil, false, false
-			}
-			return &s.Components[l.component], l.recorded, true
+	file = path.Clean(file)
+	at := located{component: -1}
+	for end, levels := 1, 0; end <= len(file) && levels < mostLevels; end++ {
+		if end < len(file) && file[end] != '/' {
+			continue
+		}
+		levels++
+		if l, known := s.locations[file[:end]]; known {
+			at = l
 		}
 	}
-	return nil, false, false
+	if at.component < 0 {
+		return nil, false, false
+	}
+	return &s.Components[at.component], at.recorded, true
 }
 
 // ownTree reports whether what a process calls a path is the machine's own file.

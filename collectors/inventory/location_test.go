@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -37,6 +38,8 @@ func TestWhereComponentsLie(t *testing.T) {
 		{"/opt/x.jar/in", here, "script", false},
 		{"/opt", here, "", false},
 		{"", here, "", false},
+		{"/srv/venv/bin/flask/" + strings.Repeat("a/", 2000), here, "flask", true},
+		{"/.." + strings.Repeat("/x", 70) + "/../y", here, "", false},
 		{"relative", here, "", false},
 		{"/srv/venv/bin/flask", Process{Container: "c", MountNS: 1, Root: own}, "", false},
 		{"/srv/venv/bin/flask", Process{Foreign: true, MountNS: 1, Root: own}, "", false},

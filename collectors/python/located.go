@@ -19,9 +19,11 @@ const (
 	sizeTop       = 64 << 10
 	mostDirs      = 4096 // of one package
 	mostLocations = 512  // of one package
+	mostLevels    = 64   // of directories
+	sizePath      = 1024
 )
 
-var errMany = errors.New("too many files and directories")
+var errMany = errors.New("too many files and directories, or too deep")
 
 // located gives where a package lies, by the list that its installer left beside
 // the metadata: RECORD, else top_level.txt of older ones. None where there is
@@ -81,14 +83,14 @@ func parseRecord(in io.Reader, site string) ([]string, error) {
 			return nil, err
 		}
 		file := fields[0]
-		if len(file) > sizeValue {
-			continue
+		if len(file) > sizePath || strings.Count(file, "/") > mostLevels {
+			return nil, errMany
 		}
 		if !path.IsAbs(file) {
 			file = path.Join(site, file)
 		}
 		switch dir := path.Dir(path.Clean(file)); {
-		case dir == bin, dir == site && packed(file):
+		case dir == bin, dir == site && module(file):
 			found = append(found, host.Text(path.Clean(file), sizeValue))
 		case dir == site || !host.Within(dir, site):
 		case strings.Contains(dir[len(site):], ".dist-info"), path.Base(dir) == "__pycache__":
@@ -108,8 +110,8 @@ func parseRecord(in io.Reader, site string) ([]string, error) {
 	return found, nil
 }
 
-// packed reports whether a name is that of a module.
-func packed(name string) bool { return path.Ext(name) == ".py" || path.Ext(name) == ".so" }
+// module reports whether a name is that of a module.
+func module(name string) bool { return path.Ext(name) == ".py" || path.Ext(name) == ".so" }
 
 // below reports whether one of the directories is above dir.
 func below(dir, site string, dirs map[string]bool) bool {

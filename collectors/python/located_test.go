@@ -29,6 +29,11 @@ func TestRecord(t *testing.T) {
 			t.Errorf("%s: %q, %v", name, got, err)
 		}
 	}
+	for _, bad := range []string{strings.Repeat("a/", 100) + "b.py,,\n", strings.Repeat("a", 2000) + ",,\n"} {
+		if got, err := parseRecord(strings.NewReader(bad), site); err == nil {
+			t.Errorf("too deep: %q", got)
+		}
+	}
 	var many strings.Builder
 	for range mostDirs + 2 {
 		many.WriteString(strings.Repeat("a", many.Len()%97+1) + "/" + strings.Repeat("b", many.Len()/97%4000+1) + "/x.py,,\n")
