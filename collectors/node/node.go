@@ -177,7 +177,7 @@ func (s *search) one(dir string) bool {
 func located(h *host.Host, dir string) []inventory.Location {
 	dir = installed.Resolved(h, dir)
 	among := strings.Contains(dir, "/"+modules+"/") || strings.HasPrefix(dir, "/usr/share/nodejs/")
-	return []inventory.Location{{Path: dir, Recorded: among}}
+	return []inventory.Location{{Path: host.Text(dir, 4096), Recorded: among}}
 }
 
 func (s *search) read(dir string) (found, error) {

@@ -5,6 +5,8 @@ import (
 	"cityward/collectors/inventory"
 )
 
+const sizeLocation = 4096
+
 // Resolved gives a path without symbolic links, as the kernel names what runs
 // there; the path itself where it leads nowhere.
 func Resolved(h *host.Host, path string) string {
@@ -15,6 +17,7 @@ func Resolved(h *host.Host, path string) string {
 }
 
 // Recorded is a file or a directory that an installer's records give to a package.
+// It is spelled as [inventory.Script] spells paths.
 func Recorded(h *host.Host, path string) []inventory.Location {
-	return []inventory.Location{{Path: Resolved(h, path), Recorded: true}}
+	return []inventory.Location{{Path: host.Text(Resolved(h, path), sizeLocation), Recorded: true}}
 }
