@@ -87,6 +87,19 @@ func scripted(path string, owned bool) inventory.Facts {
 	return f
 }
 
+// lying is scripted where the script lies in a component of the machine.
+func lying(script string, guarded bool, at inventory.Component) inventory.Facts {
+	f := scripted(script, false)
+	f.Scripts[0].Guarded = guarded
+	f.Components = append(f.Components, at)
+	return f
+}
+
+// flask is a package that an installer put into a directory.
+func flask(dir string, recorded bool) inventory.Component {
+	return inventory.Component{Name: "flask", PURL: "pkg:pypi/flask@3", Locations: []inventory.Location{{Path: dir, Recorded: recorded}}}
+}
+
 // replaced is a program of a package with a library that lost its path.
 func replaced(path string) inventory.Facts {
 	f := running(inventory.Process{Executable: "/usr/bin/owned"})
@@ -152,6 +165,12 @@ func freedomTrials() map[string][]trial {
 			{"script of no package", scripted("/opt/acme/run.py", false), city(), only("/usr/bin/owned", finding.Review), says("runs a script that belongs to no package: /opt/acme/run.py")},
 			{"script from a temporary directory", scripted("/tmp/run.py", false), city(), only("/usr/bin/owned", finding.Fail), nil},
 			{"script that the city answers for", scripted("/opt/city/portal", false), city(), only("", finding.Pass), nil},
+			{"script of a language's package", lying("/srv/site/flask/run.py", true, flask("/srv/site/flask", true)), city(), only("", finding.Pass), nil},
+			{"the same, and a user may change it", lying("/srv/site/flask/run.py", false, flask("/srv/site/flask", true)), city(), only("/usr/bin/owned", finding.Review), says("runs a script of flask that others than root may change: /srv/site/flask/run.py")},
+			{"the same, where users put things", lying("/home/eva/flask/run.py", true, flask("/home/eva/flask", true)), city(), only("/usr/bin/owned", finding.Fail), nil},
+			{"script that only names itself", lying("/srv/flask/run.js", true, flask("/srv/flask", false)), city(), only("/usr/bin/owned", finding.Review), says("runs what calls itself flask and no package system accounts for: /srv/flask/run.js")},
+			{"archive that only names itself", lying("/opt/rts.jar", true, inventory.Component{Name: "rts", PURL: "pkg:maven/rts", Files: []string{"/opt/rts.jar"}}), city(), only("/usr/bin/owned", finding.Review), says("runs what calls itself rts and no package system accounts for: /opt/rts.jar")},
+			{"program that only names itself", plus(running(inventory.Process{Executable: "/opt/rts"}), inventory.Facts{Components: []inventory.Component{{PURL: "pkg:golang/rts", Files: []string{"/opt/rts"}}}}), city(), only("/opt/rts", finding.Review), says("belongs to no package")},
 			{"library upgraded", replaced("/usr/lib/x86_64-linux-gnu/libz.so.1.2.13"), city(), only("/usr/bin/owned", finding.Review), says("a library was upgraded while it ran: the old version of /usr/lib/x86_64-linux-gnu/libz.so.1.2.13 is still at work")},
 			{"its own file, removed", replaced("/tmp/jna123.so"), city(), only("", finding.Pass), nil},
 			{"another file tree", running(inventory.Process{Executable: "/app/x", MountNS: 9}), city(), only("/app/x", finding.Unknown), nil},

@@ -77,7 +77,7 @@ func (d documenter) inventory(running bool) jsonInventory {
 			continue
 		}
 		doc.Components = append(doc.Components, jsonComponent{
-			c.Ecosystem, c.Name, c.Version, c.PURL, list(c.Also), known(c.Supplier), known(c.Area), licence(c.Licence), inUse[c.PURL],
+			c.Ecosystem, c.Name, c.Version, c.PURL, list(c.Also), known(c.Supplier), known(c.Area), known(c.Origin), licence(c.Licence), inUse[c.PURL],
 			list(c.Images), !c.Contained,
 		})
 	}

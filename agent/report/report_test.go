@@ -38,7 +38,7 @@ func sample() *agent.Report {
 		},
 		Components: []inventory.Component{
 			{
-				Ecosystem: "dpkg", Name: "postgresql-15", Version: "15.10", PURL: "pkg:deb/debian/postgresql-15@15.10", Supplier: "Debian", Area: "main",
+				Ecosystem: "dpkg", Name: "postgresql-15", Version: "15.10", PURL: "pkg:deb/debian/postgresql-15@15.10", Supplier: "Debian", Area: "main", Origin: "Debian",
 				Licence: inventory.Licence{Declared: "PostgreSQL", Expression: "PostgreSQL", Source: "copyright file", Freedom: inventory.Free},
 			},
 			{Ecosystem: "dpkg", Name: "firmware", Version: "1", PURL: "pkg:deb/debian/firmware@1", Licence: inventory.Licence{Freedom: inventory.NonFree}},

@@ -70,6 +70,7 @@ type jsonComponent struct {
 	Also      []string    `json:"also"`
 	Supplier  *string     `json:"supplier"`
 	Area      *string     `json:"area"`
+	Origin    *string     `json:"origin"` // of the archive that has this version, by its own word
 	Licence   jsonLicence `json:"licence"`
 	Running   bool        `json:"running"`
 	Images    []string    `json:"images"`  // of containers that have it

@@ -44,6 +44,7 @@ type component struct {
 	Arch       string
 	Source     string
 	Area       string
+	Origin     string
 	PURL       string
 	Supplier   party
 	Declared   string // the maker's own words

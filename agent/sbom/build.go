@@ -118,7 +118,7 @@ func (b *builder) components() {
 		doc := component{
 			Ref: b.ref(cmp.Or(purl, "component:"+c.Ecosystem+"/"+c.Name)), Kind: kind(c), Ecosystem: b.clean(c.Ecosystem),
 			Name: cmp.Or(b.clean(c.Name), unnamed), Version: b.within(longestVersion, c.Version), Arch: b.clean(c.Arch), Source: b.clean(c.Source),
-			Area: b.clean(c.Area), PURL: purl, Supplier: b.partyOf(c.Supplier), Declared: b.clean(c.Licence.Declared),
+			Area: b.clean(c.Area), Origin: b.clean(c.Origin), PURL: purl, Supplier: b.partyOf(c.Supplier), Declared: b.clean(c.Licence.Declared),
 			Expression: b.clean(c.Licence.Expression), Terms: b.clean(c.Licence.Source), Freedom: c.Licence.Freedom.String(),
 		}
 		if _, ok := validExpression(doc.Expression); !ok && doc.Expression != "" {

@@ -100,7 +100,7 @@ func (w *cdxWriter) component(c *component) cdxComponent {
 	doc := cdxComponent{
 		Type: c.Kind, Ref: c.Ref, Supplier: entity(c.Supplier), Name: c.Name, Version: c.Version, PURL: c.PURL,
 		Properties: properties(
-			"cityward:ecosystem", c.Ecosystem, "cityward:arch", c.Arch, "cityward:source", c.Source, "cityward:area", c.Area,
+			"cityward:ecosystem", c.Ecosystem, "cityward:arch", c.Arch, "cityward:source", c.Source, "cityward:area", c.Area, "cityward:origin", c.Origin,
 			"cityward:licence:freedom", c.Freedom, "cityward:licence:source", c.Terms,
 		),
 	}

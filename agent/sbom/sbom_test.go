@@ -45,7 +45,7 @@ func sample() *agent.Report {
 		},
 		Components: []inventory.Component{
 			{
-				Ecosystem: "dpkg", Name: "postgresql-15", Version: "15.10-0", Arch: "amd64", Source: "postgresql", PURL: server, Area: "main",
+				Ecosystem: "dpkg", Name: "postgresql-15", Version: "15.10-0", Arch: "amd64", Source: "postgresql", PURL: server, Area: "main", Origin: "Debian",
 				Supplier: "Debian PostgreSQL Maintainers <team+postgresql@tracker.debian.org>", Depends: []string{libc, "pkg:deb/debian/gone@1"},
 				Licence: inventory.Licence{Declared: "PostgreSQL", Expression: "PostgreSQL", Source: "copyright file", Freedom: inventory.Free},
 			},
@@ -95,7 +95,7 @@ func hostile() *agent.Report {
 	facts := &inventory.Facts{Machine: &inventory.Machine{Hostname: names[1], OSName: names[2], Kernel: names[0]}}
 	for i, n := range names {
 		facts.Components = append(facts.Components, inventory.Component{
-			Ecosystem: n, Name: n, Version: n, Arch: n, Source: n, Supplier: n + "<" + n + ">", Area: n, PURL: n, Depends: names,
+			Ecosystem: n, Name: n, Version: n, Arch: n, Source: n, Supplier: n + "<" + n + ">", Area: n, Origin: n, PURL: n, Depends: names,
 			Licence: inventory.Licence{Declared: n, Expression: n, Source: n}, Files: []string{"/" + n, n},
 		})
 		id := inventory.Execution{PID: 100 + i, Start: 1}

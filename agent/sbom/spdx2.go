@@ -209,7 +209,7 @@ func (c *component) termsInWords() []string {
 // inWords is what SPDX has no field for.
 func (c *component) inWords() []string {
 	var words []string
-	for _, p := range properties("ecosystem", c.Ecosystem, "area", c.Area) {
+	for _, p := range properties("ecosystem", c.Ecosystem, "area", c.Area, "origin", c.Origin) {
 		words = append(words, p.Name+": "+p.Value)
 	}
 	for _, program := range c.Programs {

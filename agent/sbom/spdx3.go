@@ -261,7 +261,7 @@ func (w *spdx3Writer) licensed(id, relation, expression string) {
 }
 
 func (w *spdx3Writer) properties(c *component) []cdxProperty {
-	all := properties("cityward:ecosystem", c.Ecosystem, "cityward:arch", c.Arch, "cityward:area", c.Area,
+	all := properties("cityward:ecosystem", c.Ecosystem, "cityward:arch", c.Arch, "cityward:area", c.Area, "cityward:origin", c.Origin,
 		"cityward:licence:freedom", c.Freedom, "cityward:licence:source", c.Terms)
 	if c.Times > 1 {
 		all = append(all, cdxProperty{"cityward:times", strconv.Itoa(c.Times)})

@@ -19,13 +19,13 @@ func SWF003() finding.Rule {
 		Severity:  finding.High,
 		Rationale: "To know what is executed is the first demand of the charter. A program that no package owns was put there by someone nobody can name.",
 		Decides: finding.Decides{
-			finding.Pass:    "every program that runs, and every script that an interpreter runs, belongs to a package, of the machine or of its container, or is named in [software] local_programs",
+			finding.Pass:    "every program that runs, and every script that an interpreter runs, belongs to a package, of the machine or of its container, or is named in [software] local_programs; of a language's package, a script that only root may change",
 			finding.Fail:    "a program or a script runs from memory, from a deleted file that no package owns, or from a directory that users may write to",
 			finding.Review:  "a program or a script in another place belongs to no package, or its package or that of a library was upgraded while it ran",
 			finding.Unknown: "the program's file, or the packages of its container, cannot be read, it runs in another file tree, or no package database was read",
 		},
 		Remedy:   "Install the program from a package, or name its path in [software] local_programs once someone answers for it. Restart programs whose package was upgraded.",
-		Pitfalls: "That a package owns a file does not say that the file is unchanged, and which packages are in a container is the container's own word. Container runtimes start from memory for an instant. Scripts that an interpreter reads from a pipe or from its arguments are not seen.",
+		Pitfalls: "That a package owns a file does not say that the file is unchanged, and which packages are in a container is the container's own word. A script below the directory of a language's package counts as that package's. Container runtimes start from memory for an instant. Scripts that an interpreter reads from a pipe or from its arguments are not seen.",
 		Needs:    []string{inventory.KindProcesses, inventory.KindComponents, inventory.KindRunning},
 		Maps:     finding.Maps{"eu_csf": {"SOV-5.3", "SOV-5.5"}, "c3a": {"SOV-4-06"}},
 	}
@@ -99,6 +99,7 @@ func trace(s *inventory.Snapshot, p *configs.Policy, process *inventory.Process)
 // ofScript judges what an interpreter runs.
 func ofScript(s *inventory.Snapshot, p *configs.Policy, process *inventory.Process, script *inventory.Script) origin {
 	_, owned := s.FileOwner(script.Path, script.File)
+	c, recorded, known := s.ScriptSoftware(process, script)
 	container, contained := s.ContainerOf(process)
 	switch {
 	case owned:
@@ -111,6 +112,12 @@ func ofScript(s *inventory.Snapshot, p *configs.Policy, process *inventory.Proce
 		return origin{finding.Pass, ""}
 	case anyonesDirectory(script.Path):
 		return origin{finding.Fail, "runs a script from a directory that users may write to: " + script.Path}
+	case recorded && script.Guarded:
+		return origin{finding.Pass, ""}
+	case recorded:
+		return origin{finding.Review, "runs a script of " + c.Name + " that others than root may change: " + script.Path}
+	case known:
+		return origin{finding.Review, "runs what calls itself " + c.Name + " and no package system accounts for: " + script.Path}
 	}
 	return origin{finding.Review, "runs a script that belongs to no package: " + script.Path}
 }

@@ -2,8 +2,11 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
+	"maps"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -29,6 +32,76 @@ func listedPrograms(t *testing.T, doc []byte, executable string) []listedProgram
 		t.Fatal(err)
 	}
 	return slices.DeleteFunc(inventory.Programs, func(p listedProgram) bool { return p.Executable != executable })
+}
+
+// modules is a Node.js program of its own with a package that an installer would
+// put there, and lies in dir.
+func modules(t *testing.T, dir string) {
+	t.Helper()
+	for file, text := range map[string]string{
+		"package.json":                     `{"name": "portal", "version": "1.0.0"}`,
+		"server.js":                        "setInterval(() => {}, 60000);",
+		"node_modules/waiter/package.json": `{"name": "waiter", "version": "2.0.0", "license": "MIT"}`,
+		"node_modules/waiter/bin/wait.js":  "setInterval(() => {}, 60000);",
+	} {
+		file = filepath.Join(dir, file)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(text), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Scripts of Python's and Node.js's own packages are followed to those, and pass
+// where an installer put them.
+func TestScriptsOfLanguagePackages(t *testing.T) {
+	needRoot(t)
+	dir, err := os.MkdirTemp("/var/lib", "cityward-test-") //nolint:usetesting // users may write to where that is
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if out, err := exec.CommandContext(t.Context(), "/usr/bin/python3", "-m", "venv", dir+"/venv").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	modules(t, dir)
+	for _, command := range [][]string{
+		{dir + "/venv/bin/python", "-m", "pip", "install", "-r", "/dev/stdin"},
+		{dir + "/venv/bin/pip3", "install", "-r", "/dev/stdin"},
+		{"/usr/bin/node", dir + "/server.js"},
+		{"/usr/bin/node", dir + "/node_modules/waiter/bin/wait.js"},
+	} {
+		cmd := exec.CommandContext(t.Context(), command[0], command[1:]...)
+		_, err := cmd.StdinPipe() // whose end it waits for
+		if err = errors.Join(err, cmd.Start()); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _, _ = cmd.Process.Kill(), cmd.Wait() })
+	}
+	a := forced(t, inventory.TierPoll)
+	r := a.Round(t.Context())
+	doc, err := report.Document(r, report.Inventory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := make(map[string]string)
+	var inventory struct{ Programs []listedProgram }
+	if err := json.Unmarshal(doc, &inventory); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range inventory.Programs {
+		if script, ok := strings.CutPrefix(p.Script, dir+"/"); ok {
+			found[path.Base(script)], _, _ = strings.Cut(p.ScriptPackage, "@")
+		}
+	}
+	want := map[string]string{"__main__.py": "pkg:pypi/pip", "pip3": "pkg:pypi/pip", "server.js": "pkg:npm/portal", "wait.js": "pkg:npm/waiter"}
+	if !maps.Equal(found, want) {
+		t.Errorf("scripts %q", found)
+	}
+	for _, f := range r.Findings {
+		if f.Check == "SWF-003" && strings.Contains(f.Reason, dir) && !strings.Contains(f.Reason, "server.js") {
+			t.Errorf("%s: %s", f.Subject, f.Reason)
+		}
+	}
 }
 
 // Programs that live a millisecond, and scripts that live a few, are in the

@@ -160,7 +160,10 @@ func (r *round) add(t *tree, processes []*inventory.Process) {
 	}
 	if l := o.loaded; l != nil {
 		r.facts.Scripts = append(r.facts.Scripts, l.Scripts...)
-		r.facts.Libraries = append(r.facts.Libraries, l.Libraries...)
+		for _, library := range l.Libraries {
+			library.Contained = true
+			r.facts.Libraries = append(r.facts.Libraries, library)
+		}
 		r.scripts.Join(&l.Unknown)
 		r.denied.Join(&l.Denied)
 		r.libraries.Join(&l.Over)

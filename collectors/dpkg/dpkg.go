@@ -16,9 +16,9 @@
 // The archive area says more than any text, since an archive puts into an area
 // what people have read. Areas other than main are written in the Section of
 // each package. No prefix means main, but only in Debian's archive, and dpkg
-// does not record where a package came from. The index files of apt would say
-// it, yet they hold 50 MB, often compressed, and no longer hold a version that
-// was superseded. Two signs must agree instead: every repository that apt has
+// does not record where a package came from. The index files of apt tell it of most
+// packages, not where they are compressed and not of a version that was superseded;
+// so they fill [inventory.Component.Origin] and do not decide this. Two signs must agree instead: every repository that apt has
 // lists of calls itself Debian, and the package's maintainer has an address at
 // Debian. The second catches what came from a repository that was removed since
 // or from a file. Both are claims that apt's keys, not this program, have
@@ -73,6 +73,7 @@ type Collector struct {
 	host   *host.Host
 	texts  *licence.Texts
 	db     *database
+	origin bool // where packages came from is asked for
 	owners ownership
 }
 
@@ -91,6 +92,7 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 		vendor = seen.Machine.OS
 	}
 	programs, gaps := c.programs(seen)
+	c.origin = true // an image has seldom lists, and what a container writes there costs time
 	facts, err := c.Read(ctx, vendor, programs)
 	facts.Gaps = append(facts.Gaps, gaps...)
 	return facts, err
@@ -103,6 +105,11 @@ func (c *Collector) Read(ctx context.Context, vendor string, programs []installe
 		db, err := read(ctx, c.host, c.texts, now, c.db)
 		if err != nil {
 			return inventory.Facts{}, err
+		}
+		if c.origin {
+			if err := db.originate(ctx, c.host); err != nil {
+				return inventory.Facts{}, err
+			}
 		}
 		c.db, c.owners = db, ownership{}
 	}

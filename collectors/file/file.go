@@ -13,7 +13,7 @@
 // The component is named by its path. Its version and maker come from the package
 // metadata that a builder may have left in it (ELF note FDO), its licence from a
 // file LICENSE or COPYING at the top of the tree. That it is listed does not say
-// who put it there: it owns no program.
+// who put it there: nothing is recorded of it, and it owns no program.
 package file
 
 import (
@@ -124,6 +124,7 @@ func (r *round) add(u *unit) {
 		switch {
 		case d.appImage > 0 && !u.single():
 			component := d.component(f.Path)
+			component.Files = []string{f.Path}
 			r.parts.Add(installed.Package{}, component)
 		case d.elsewhere: // a module or a crate
 		default:
@@ -137,6 +138,11 @@ func (r *round) add(u *unit) {
 		return
 	}
 	component := first.component(u.path)
+	if u.single() {
+		component.Files = []string{u.path}
+	} else {
+		component.Locations = []inventory.Location{{Path: host.Text(u.path, 4096)}}
+	}
 	if len(u.terms) > 0 {
 		component.Licence = r.licence(u.terms)
 	}

@@ -105,6 +105,11 @@ func TestCollect(t *testing.T) {
 	for _, got := range facts.Components {
 		w, ok := want[got.Name]
 		w.Name, w.Ecosystem = got.Name, "file"
+		if strings.Contains(w.PURL, "?path=") && !strings.HasSuffix(w.Name, "/cut") {
+			w.Locations = []inventory.Location{{Path: w.Name}}
+		} else {
+			w.Files = []string{w.Name}
+		}
 		if !ok || !reflect.DeepEqual(got, w) {
 			t.Errorf("got %+v, want %+v", got, w)
 		}

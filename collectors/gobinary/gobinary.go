@@ -78,7 +78,7 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 		modules := builds[file].modules
 		if builds[file].main {
 			program := modules[0]
-			program.Files = []string{file}
+			program.Files = []string{installed.Resolved(c.host, file)}
 			parts.Add(owned(file), program)
 			modules = modules[1:]
 		}

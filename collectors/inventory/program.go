@@ -44,7 +44,7 @@ func (s *Snapshot) Programs() []Program {
 		if p.Kernel {
 			continue
 		}
-		owner, ok := s.Owner(p)
+		owner, ok := s.Software(p)
 		if !ok {
 			owner = &Component{}
 		}
@@ -88,8 +88,8 @@ func (s *Snapshot) scriptOf(p *Process) (string, *Component) {
 	if script == nil {
 		return "", &Component{}
 	}
-	if owner, owned := s.FileOwner(script.Path, script.File); owned {
-		return script.Path, owner
+	if c, _, ok := s.ScriptSoftware(p, script); ok {
+		return script.Path, c
 	}
 	return script.Path, &Component{}
 }

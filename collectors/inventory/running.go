@@ -11,14 +11,16 @@ type Script struct {
 	Process Execution
 	Path    string // in the process's own root, symbolic links followed
 	File    FileID
+	Guarded bool // it belongs to root, and nobody else may write to it
 }
 
 // Library is a file that running programs have mapped as code.
 type Library struct {
-	Path     string // in the programs' own root
-	File     FileID
-	Replaced bool        // another file has its place, or none: the programs go on with the old one
-	Users    []Execution // of a replaced one, sorted
+	Path      string // in the programs' own root
+	File      FileID
+	Replaced  bool        // another file has its place, or none: the programs go on with the old one
+	Contained bool        // it is in a file tree that is not the machine's own
+	Users     []Execution // of a replaced one, sorted
 }
 
 // Container is a file tree that programs run in and that is not the machine's
@@ -133,19 +135,27 @@ func (s *Snapshot) upgraded(l *Library) bool {
 // round: of executables, of scripts, and of libraries that are mapped.
 func (s *Snapshot) Running() map[string]bool {
 	running := make(map[string]bool)
-	note := func(path string, file FileID) {
-		if purl, owned := s.owners[ownerKey{path, file}]; owned {
-			running[purl] = true
+	for i := range s.Processes {
+		if c, ok := s.Software(&s.Processes[i]); ok {
+			running[c.PURL] = true
 		}
 	}
-	for i := range s.Processes {
-		note(s.Processes[i].Executable, s.Processes[i].File)
-	}
 	for i := range s.Scripts {
-		note(s.Scripts[i].Path, s.Scripts[i].File)
+		if p, ok := s.Process(s.Scripts[i].Process); ok {
+			if c, _, ok := s.ScriptSoftware(p, &s.Scripts[i]); ok {
+				running[c.PURL] = true
+			}
+		}
 	}
 	for i := range s.Libraries {
-		note(s.Libraries[i].Path, s.Libraries[i].File)
+		l := &s.Libraries[i]
+		c, ok := s.FileOwner(l.Path, l.File)
+		if !ok && !l.Replaced && !l.Contained {
+			c, _, ok = s.lies(l.Path)
+		}
+		if ok {
+			running[c.PURL] = true
+		}
 	}
 	return running
 }

@@ -24,6 +24,7 @@ type Snapshot struct {
 	containers map[containerKey]int
 	scripts    map[Execution]int
 	replaced   map[Execution]string
+	locations  map[string]located
 }
 
 type ownerKey struct {
@@ -186,6 +187,7 @@ func (s *Snapshot) index() {
 	for _, o := range s.Owners {
 		s.owners[ownerKey{o.Path, o.File}] = o.PURL
 	}
+	s.locate()
 	s.indexContainers()
 	s.scripts = make(map[Execution]int, len(s.Scripts))
 	for i := range s.Scripts {

@@ -118,13 +118,15 @@ type Component struct {
 	Source    string // source package, when it has another name
 	Supplier  string
 	Area      string   // archive area for dpkg: main, contrib, non-free, non-free-firmware; "" unknown
+	Origin    string   // for dpkg: what the archive that has this version calls itself; "" unknown
 	PURL      string   // package URL; the key that other facts refer to
 	Also      []string `json:",omitempty"` // package URLs of the language packages that it brings, sorted; filled by [Merge]
 	Licence   Licence
-	Files     []string // paths of the files that it is, of what is installed as files of its own: a Java archive, a Go program
-	Depends   []string // package URLs of what is here and its maker says it needs; nil where nobody tells
-	Images    []string // of containers that have it, sorted: their images, see Container.Label
-	Contained bool     // it is in containers only, not on the machine itself
+	Files     []string   // paths of the files that it is, of what is installed as files of its own: a Java archive, a Go program
+	Locations []Location `json:",omitempty"` // where it lies on the machine itself, beside Files; bounded by who fills it
+	Depends   []string   // package URLs of what is here and its maker says it needs; nil where nobody tells
+	Images    []string   // of containers that have it, sorted: their images, see Container.Label
+	Contained bool       // it is in containers only, not on the machine itself
 }
 
 // Identity is a language package whose description a system package owns: no

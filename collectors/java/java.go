@@ -89,7 +89,7 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 		for i := range a.components {
 			k := a.components[i]
 			if i == len(a.components)-1 { // the outermost archive itself
-				k.Files = []string{file}
+				k.Files = []string{installed.Resolved(c.host, file)}
 			}
 			parts.Add(owned(file), k)
 		}

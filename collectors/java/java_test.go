@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -115,7 +116,7 @@ func tree(t testing.TB) string {
 	if err := os.MkdirAll(filepath.Join(root, "proc/7/fd"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for link, to := range map[string]string{"proc/7/fd/4": "/srv/portal/app.jar", "proc/7/fd/5": "/dev/null", "opt/loop": "/opt", "opt/acme/loop.jar": "loop.jar"} {
+	for link, to := range map[string]string{"proc/7/fd/4": "/srv/portal/app.jar", "proc/7/fd/5": "/dev/null", "opt/loop": "/opt", "srv/a-link.jar": "portal/app.jar", "opt/acme/loop.jar": "loop.jar"} {
 		if err := os.Symlink(to, filepath.Join(root, link)); err != nil {
 			t.Fatal(err)
 		}
@@ -163,16 +164,23 @@ func TestCollect(t *testing.T) {
 			t.Errorf("got %+v, want %+v", got, w)
 		}
 	}
+	if app := facts.Components[1]; !slices.Equal(app.Files, []string{"/srv/portal/app.jar"}) {
+		t.Errorf("%s is %q", app.Name, app.Files)
+	}
 	if len(facts.Gaps) != 2 || !strings.HasPrefix(facts.Gaps[0].Subject, "/opt/acme/lib/bad.jar") || !strings.HasPrefix(facts.Gaps[1].Subject, "/srv/portal/app.jar") {
 		t.Errorf("gaps %+v", facts.Gaps)
 	}
 	if again := collect(t, c, seen); !reflect.DeepEqual(again, facts) {
 		t.Error("a second round differs")
 	}
-	seen = runs(t, h, "java", "-jar", "/srv/portal/app.jar")
-	seen.Processes[0].ID.PID = 8 // whose descriptors are gone
-	if again := collect(t, c, seen); !reflect.DeepEqual(again, facts) {
-		t.Errorf("by its argument: %+v", again)
+	for _, argument := range []string{"/srv/portal/app.jar", "/srv/a-link.jar"} {
+		seen = runs(t, h, "java", "-jar", argument)
+		seen.Processes[0].ID.PID = 8 // whose descriptors are gone
+		again := collect(t, c, seen)
+		if !slices.ContainsFunc(again.Components, func(k inventory.Component) bool { return slices.Equal(k.Files, facts.Components[1].Files) }) ||
+			len(again.Components) != len(facts.Components) {
+			t.Errorf("by its argument %s: %+v", argument, again)
+		}
 	}
 }
 

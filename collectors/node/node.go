@@ -16,6 +16,7 @@ import (
 	"context"
 	"path"
 	"slices"
+	"strings"
 
 	"cityward/collectors/internal/host"
 	"cityward/collectors/internal/installed"
@@ -48,6 +49,7 @@ type found struct {
 	manifest manifest
 	err      error
 	nested   bool // it has packages of its own
+	location []inventory.Location
 }
 
 // New returns a collector of the packages below h's root. Texts of licences are
@@ -90,7 +92,11 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 		case at.err != nil && (!own || !at.manifest.incomplete) && owned(file).None():
 			damaged.Add(file + ": " + host.Cause(at.err))
 		case at.err == nil:
-			parts.Add(owned(file), at.manifest.component())
+			component, owner := at.manifest.component(), owned(file)
+			if owner.None() {
+				component.Locations = at.location
+			}
+			parts.Add(owner, component)
 		}
 	}
 	gaps := c.tree.Lost.Gap(nil, name, "directories of Node.js packages cannot be listed whole")
@@ -166,6 +172,14 @@ func (s *search) one(dir string) bool {
 	return at.nested
 }
 
+// located is where a package lies. One among others was put there by an installer;
+// elsewhere only its own package.json says what it is.
+func located(h *host.Host, dir string) []inventory.Location {
+	dir = installed.Resolved(h, dir)
+	among := strings.Contains(dir, "/"+modules+"/") || strings.HasPrefix(dir, "/usr/share/nodejs/")
+	return []inventory.Location{{Path: host.Text(dir, 4096), Recorded: among}}
+}
+
 func (s *search) read(dir string) (found, error) {
 	st, err := s.host.Stat(dir)
 	if err != nil || st.Mode&0o170000 != 0o040000 {
@@ -180,6 +194,7 @@ func (s *search) read(dir string) (found, error) {
 		at.manifest.licence = s.texts.Complete(at.manifest.licence, installed.Licences(s.host, dir)...)
 	}
 	at.err = err
+	at.location = located(s.host, dir)
 	at.nested = installed.StampOf(s.host, path.Join(dir, modules)) != installed.Stamp{}
 	return at, nil
 }

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -75,12 +76,22 @@ func check(t *testing.T, facts inventory.Facts) {
 		{"pkg:npm/own-terms@1.0.0", "", "SEE LICENSE IN LICENSE.txt", "", unknown},
 		{"pkg:npm/semver@7.6.3", "", "ISC", "ISC", free},
 	}
+	where := map[string][]inventory.Location{
+		"pkg:npm/express@4.19.2": {{Path: "/srv/portal/node_modules/express", Recorded: true}},
+		"pkg:npm/semver@7.6.3": {
+			{Path: "/usr/lib/node_modules/npm/node_modules/semver", Recorded: true},
+			{Path: "/srv/portal/node_modules/express/node_modules/semver", Recorded: true},
+		},
+	}
 	if len(facts.Components) != len(want) {
 		t.Fatalf("got %d components: %+v", len(facts.Components), facts.Components)
 	}
 	for i, w := range want {
 		got := facts.Components[i]
 		licence := inventory.Licence{Declared: w.declared, Expression: w.expression, Source: "package.json", Freedom: w.freedom}
+		if lies := where[w.purl]; lies != nil && !slices.Equal(got.Locations, lies) {
+			t.Errorf("%s lies in %+v", w.purl, got.Locations)
+		}
 		if got.PURL != w.purl || got.Supplier != w.supplier || got.Licence != licence || got.Ecosystem != "node" {
 			t.Errorf("got %+v, want %+v", got, w)
 		}

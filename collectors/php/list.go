@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"path"
 	"strings"
 
 	"cityward/collectors/internal/host"
@@ -24,12 +25,20 @@ var (
 	errMany = errors.New("too many packages")
 )
 
-func read(h *host.Host, path string) ([]inventory.Component, error) {
-	data, err := h.ReadFile(path, sizeList)
+func read(h *host.Host, file string) ([]inventory.Component, error) {
+	data, err := h.ReadFile(file, sizeList)
 	if err != nil {
 		return nil, err
 	}
-	return parseList(data)
+	components, err := parseList(data)
+	dir := path.Dir(installed.Resolved(h, file))
+	for i := range components {
+		for j := range components[i].Locations {
+			l := &components[i].Locations[j]
+			l.Path = path.Join(dir, l.Path)
+		}
+	}
+	return components, err
 }
 
 // entry is what is wanted of a package, by Composer's schema.
@@ -38,6 +47,7 @@ type entry struct {
 	Version string          `json:"version"`
 	License json.RawMessage `json:"license"`
 	Authors json.RawMessage `json:"authors"`
+	Path    *string         `json:"install-path"` // relative to the list's directory
 }
 
 // parseList reads installed.json: an object with the packages since Composer 2,
@@ -89,7 +99,23 @@ func (e *entry) component() inventory.Component {
 	return inventory.Component{
 		Ecosystem: name, Name: full, Version: version, Supplier: supplier,
 		PURL: installed.PURL("composer", vendor, project, version), Licence: licence(e.License),
+		Locations: e.location(full),
 	}
+}
+
+// location is relative to the list's directory, vendor/composer. Composer 1 writes
+// none: a package lies in vendor/NAME. A path that leads out of vendor, as that of
+// the program itself, is not believed.
+func (e *entry) location(full string) []inventory.Location {
+	at := "../" + full
+	if e.Path != nil {
+		at = *e.Path
+	}
+	at = path.Clean(at)
+	if rest, ok := strings.CutPrefix(at, "../"); !ok || rest == ".." || strings.HasPrefix(rest, "../") || len(at) > 1024 {
+		return nil
+	}
+	return []inventory.Location{{Path: host.Text(at, 1024), Recorded: true}}
 }
 
 // licence reads the field: an expression, or a list of which, by the schema, one

@@ -3,6 +3,7 @@ package php
 import (
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -62,7 +63,8 @@ func TestCollect(t *testing.T) {
 			t.Errorf("%s: %+v", purl, found[purl])
 		}
 	}
-	if got := found["pkg:composer/splitbrain/slika@1.0.5"]; got.Supplier != "Andreas Gohr" || got.Name != "splitbrain/slika" {
+	if got := found["pkg:composer/splitbrain/slika@1.0.5"]; got.Supplier != "Andreas Gohr" || got.Name != "splitbrain/slika" ||
+		!slices.Equal(got.Locations, []inventory.Location{{Path: "/srv/wiki/vendor/splitbrain/slika", Recorded: true}}) {
 		t.Errorf("got %+v", got)
 	}
 	if want := (inventory.Identity{Ecosystem: "dpkg", Package: "icingaweb2", PURL: "pkg:composer/dompdf/dompdf@v2.0.1"}); facts.Identities[0] != want {
@@ -74,6 +76,15 @@ func TestList(t *testing.T) {
 	one, err := parseList([]byte(`[{"name":"Acme/Tool","version":"1\u001b[2J","license":["proprietary"]},{"version":"2"},{"name":"x","license":"MIT"}]`))
 	if err != nil || len(one) != 2 || one[0].PURL != "pkg:composer/acme/tool@1%EF%BF%BD%5B2J" || one[0].Licence.Freedom != inventory.NonFree || one[1].Name != "x" {
 		t.Errorf("got %+v, %v", one, err)
+	}
+	if lies := one[0].Locations; len(lies) != 1 || lies[0].Path != "../acme/tool" {
+		t.Errorf("without a path it lies in %+v", lies)
+	}
+	for _, outside := range []string{"../../../x", "/usr/bin", "..", "../..", "x", "../a/../../b"} {
+		c, err := parseList([]byte(`[{"name":"a/b","install-path":"` + outside + `"}]`))
+		if err != nil || len(c) != 1 || len(c[0].Locations) != 0 {
+			t.Errorf("%s: %+v, %v", outside, c, err)
+		}
 	}
 	many := "[" + strings.Repeat(`{"name":"a/b"},`, mostPackages) + `{"name":"a/c"}]`
 	for _, bad := range []string{"", "{}", "null1", "[", `{"packages":1}`, strings.Repeat("[", 20000), many} {

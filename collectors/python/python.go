@@ -40,6 +40,7 @@ type Collector struct {
 	texts *licence.Texts
 	tree  installed.Tree
 	files installed.Files[metadata]
+	lists installed.Files[[]inventory.Location]
 	owned installed.Owned
 }
 
@@ -56,13 +57,14 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 	}
 	c.tree.Begin()
 	c.files.Begin()
+	c.lists.Begin()
 	files, over := c.find(seen)
 	owned, unread, err := c.owned.Among(ctx, c.host, files)
 	if err != nil {
 		return inventory.Facts{}, err
 	}
 	var parts installed.Parts
-	var damaged installed.Tally
+	var damaged, unlisted installed.Tally
 	for i, file := range files {
 		if i%64 == 0 && ctx.Err() != nil {
 			return inventory.Facts{}, ctx.Err()
@@ -74,10 +76,17 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 			}
 			continue
 		}
-		parts.Add(owned(file), m.component())
+		component, owner := m.component(), owned(file)
+		if owner.None() {
+			if component.Locations, err = c.located(file); err != nil {
+				unlisted.Add(file + ": " + host.Cause(err))
+			}
+		}
+		parts.Add(owner, component)
 	}
 	gaps := c.tree.Lost.Gap(nil, name, "directories that may have Python packages cannot be listed whole")
 	gaps = damaged.Gap(gaps, name, "metadata of Python packages cannot be read")
+	gaps = unlisted.Gap(gaps, name, "lists of files of Python packages cannot be read: their scripts show no package")
 	gaps = unread.Gap(gaps, name, "file lists of system packages cannot be read: some Python packages may be listed twice")
 	gaps = over.Gap(gaps, name, "too many Python packages")
 	return parts.Facts(gaps), nil

@@ -2,6 +2,7 @@ package ruby
 
 import (
 	"errors"
+	"path"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -20,8 +21,8 @@ const (
 
 var errSpec = errors.New("not as RubyGems writes specifications")
 
-func read(h *host.Host, path string) ([]inventory.Component, error) {
-	data, err := h.ReadFile(path, sizeSpec)
+func read(h *host.Host, file string) ([]inventory.Component, error) {
+	data, err := h.ReadFile(file, sizeSpec)
 	if err != nil {
 		return nil, err
 	}
@@ -29,7 +30,17 @@ func read(h *host.Host, path string) ([]inventory.Component, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.Locations = located(h, file)
 	return []inventory.Component{c}, nil
+}
+
+// located gives the directory of a gem, which has the name of the specification.
+func located(h *host.Host, file string) []inventory.Location {
+	home, gem := path.Dir(path.Dir(file)), strings.TrimSuffix(path.Base(file), extension)
+	if path.Base(path.Dir(file)) == "default" { // of Ruby itself, with its own files
+		return nil
+	}
+	return installed.Recorded(h, path.Join(home, "gems", gem))
 }
 
 // parseSpec reads a specification as Gem::Specification#to_ruby writes it. It is

@@ -46,10 +46,12 @@ func TestCollect(t *testing.T) {
 	facts := collect(t, at(t, "testdata/host"), &inventory.Facts{})
 	want := []inventory.Component{{
 		Ecosystem: "ruby", Name: "io-console", Version: "0.5.11", Supplier: "Nobu Nakada", PURL: "pkg:gem/io-console@0.5.11",
-		Licence: inventory.Licence{Declared: "Ruby, BSD-2-Clause", Expression: "Ruby OR BSD-2-Clause", Source: "gemspec", Freedom: inventory.Free},
+		Licence:   inventory.Licence{Declared: "Ruby, BSD-2-Clause", Expression: "Ruby OR BSD-2-Clause", Source: "gemspec", Freedom: inventory.Free},
+		Locations: []inventory.Location{{Path: "/srv/app/vendor/bundle/ruby/3.1.0/gems/io-console-0.5.11", Recorded: true}},
 	}, {
 		Ecosystem: "ruby", Name: "rake", Version: "13.0.6", Supplier: "Hiroshi SHIBATA", PURL: "pkg:gem/rake@13.0.6",
-		Licence: inventory.Licence{Declared: "MIT", Expression: "MIT", Source: "gemspec", Freedom: inventory.Free},
+		Licence:   inventory.Licence{Declared: "MIT", Expression: "MIT", Source: "gemspec", Freedom: inventory.Free},
+		Locations: []inventory.Location{{Path: "/srv/app/vendor/bundle/ruby/3.1.0/gems/rake-13.0.6", Recorded: true}},
 	}}
 	if !reflect.DeepEqual(facts.Components, want) {
 		t.Errorf("got %+v", facts.Components)

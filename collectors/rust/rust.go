@@ -74,11 +74,11 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 	for _, file := range programs {
 		b := builds[file]
 		for i := range b.crates {
-			owner := installed.Package{}
+			owner, crate := installed.Package{}, b.crates[i]
 			if i == b.root {
-				owner = owned(file)
+				owner, crate.Files = owned(file), []string{installed.Resolved(c.host, file)}
 			}
-			parts.Add(owner, b.crates[i])
+			parts.Add(owner, crate)
 		}
 	}
 	gaps := unread.Gap(nil, name, "the lists of crates in programs cannot be read")

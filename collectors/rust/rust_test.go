@@ -97,6 +97,9 @@ func TestCollect(t *testing.T) {
 	var purls []string
 	for _, c := range facts.Components {
 		purls = append(purls, c.PURL)
+		if program := c.Name == "ripgrep"; program != slices.Equal(c.Files, []string{"/opt/tools/bin/rg"}) {
+			t.Errorf("%s is %q", c.Name, c.Files)
+		}
 	}
 	for _, want := range []string{"pkg:cargo/ripgrep@13.0.0?source=local", "pkg:cargo/memchr@2.5.0", "pkg:cargo/regex@1.7.0"} {
 		if !slices.Contains(purls, want) {

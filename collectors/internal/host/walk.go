@@ -18,6 +18,7 @@ type Walked struct {
 	Depth  int    // 0 where the walk began
 	Mode   uint32 // type and permission bits, inode(7)
 	Links  uint32 // names the inode has
+	UID    uint32 // of its owner
 	Device uint64 // st_dev
 	Inode  uint64
 }
@@ -133,17 +134,17 @@ func (p *Proc) Describe(pid int, name string) (Walked, error) {
 		return w, nil
 	}
 	st, err := p.h.Stat("/proc/" + entry(pid, name))
-	return Walked{Mode: st.Mode, Links: uint32(min(st.Nlink, math.MaxUint32)), Device: st.Dev, Inode: st.Ino}, err
+	return Walked{Mode: st.Mode, Links: uint32(min(st.Nlink, math.MaxUint32)), UID: st.Uid, Device: st.Dev, Inode: st.Ino}, err
 }
 
 // describe reads what the kernel has of a name below an open directory.
 func describe(fd int, name string, flags int) (Walked, error) {
-	const wanted = unix.STATX_TYPE | unix.STATX_MODE | unix.STATX_NLINK | unix.STATX_INO
+	const wanted = unix.STATX_TYPE | unix.STATX_MODE | unix.STATX_NLINK | unix.STATX_INO | unix.STATX_UID
 	var st unix.Statx_t
 	if err := unix.Statx(fd, name, flags|unix.AT_NO_AUTOMOUNT|unix.AT_STATX_DONT_SYNC, wanted, &st); err != nil {
 		return Walked{}, err
 	}
 	return Walked{
-		Mode: uint32(st.Mode), Links: st.Nlink, Device: unix.Mkdev(st.Dev_major, st.Dev_minor), Inode: st.Ino,
+		Mode: uint32(st.Mode), Links: st.Nlink, UID: st.Uid, Device: unix.Mkdev(st.Dev_major, st.Dev_minor), Inode: st.Ino,
 	}, nil
 }

@@ -169,12 +169,26 @@ func (t *tree) script(p *inventory.Process, into *process) {
 			word, _ = t.h.Inside(string(target))
 		}
 		if script, found := t.file(word, cwd); found {
+			if !t.same(p, &script) {
+				break // it is not what the path leads to here
+			}
 			script.Process = p.ID
 			into.script = &script
 			return
 		}
 	}
 	into.unknown = len(words.files) > 0 || words.module != "" || words.cut && long(p)
+}
+
+// same reports whether a program's own mounts have the same file at a script's path:
+// who has a user namespace may mount what he likes over it. Of one that has ended
+// nobody can tell.
+func (t *tree) same(p *inventory.Process, script *inventory.Script) bool {
+	if p.MountNS == t.ns || !p.Ended.IsZero() {
+		return true
+	}
+	own, err := t.proc.Describe(p.ID.PID, "root"+script.Path)
+	return host.Gone(err) || err == nil && script.File == inventory.FileID{Device: own.Device, Inode: own.Inode}
 }
 
 // long reports whether more arguments may have been left out: what /proc shows is
@@ -212,7 +226,9 @@ func (t *tree) file(word, cwd string) (inventory.Script, bool) {
 	if err != nil || !at.Regular() || host.Within(at.Path, "/proc") {
 		return inventory.Script{}, false
 	}
-	return inventory.Script{Path: host.Text(at.Path, sizePath), File: inventory.FileID{Device: at.Device, Inode: at.Inode}}, true
+	return inventory.Script{
+		Path: host.Text(at.Path, sizePath), File: inventory.FileID{Device: at.Device, Inode: at.Inode}, Guarded: at.UID == 0 && at.Mode&0o022 == 0,
+	}, true
 }
 
 // mappings reads which libraries a program has mapped.

@@ -1,0 +1,90 @@
+package inventory
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestWhereComponentsLie(t *testing.T) {
+	own, contained := FileID{9, 2}, FileID{2, 1}
+	const site = "/srv/venv/lib/python3.11/site-packages"
+	s := Merge(time.Unix(1, 0), &Facts{
+		Containers: []Container{{System: "debian 12", MountNS: 1, Root: contained}},
+		Owners:     []Owner{{"/srv/venv/bin/packaged", FileID{1, 1}, "deb"}},
+		Components: []Component{
+			{PURL: "deb"},
+			{PURL: "tree", Locations: []Location{{Path: "/srv/venv"}, {Path: "/"}, {Path: "relative"}}},
+			{PURL: "flask", Locations: []Location{{site + "/flask", true}, {"/srv/venv/bin/flask", true}, {site + "/shared", true}, {"/srv/venv/bin/packaged", true}}},
+			{PURL: "other", Locations: []Location{{site + "/shared", true}, {site + "/shared/other", true}}},
+			{PURL: "script", Files: []string{"/srv/venv/bin/flask", "/opt/x.jar"}},
+		},
+	})
+	here := Process{ID: Execution{PID: 1}, MountNS: 1, Root: own}
+	for _, test := range []struct {
+		path     string
+		process  Process
+		want     string
+		recorded bool
+	}{
+		{"/srv/venv/bin/flask", here, "flask", true},
+		{"/srv/venv/bin/packaged", here, "deb", true},
+		{"/srv/venv/bin/flasks", here, "tree", false},
+		{site + "/flask/__main__.py", here, "flask", true},
+		{site + "/flask.py", here, "tree", false},
+		{site + "/shared/x.py", here, "", false}, // two say so
+		{site + "/shared/other/x.py", here, "other", true},
+		{"/opt/x.jar", here, "script", false},
+		{"/opt/x.jar/in", here, "script", false},
+		{"/opt", here, "", false},
+		{"", here, "", false},
+		{"/srv/venv/bin/flask/" + strings.Repeat("a/", 2000), here, "flask", true},
+		{"/.." + strings.Repeat("/x", 70) + "/../y", here, "", false},
+		{"relative", here, "", false},
+		{"/srv/venv/bin/flask", Process{Container: "c", MountNS: 1, Root: own}, "", false},
+		{"/srv/venv/bin/flask", Process{Foreign: true, MountNS: 1, Root: own}, "", false},
+		{"/srv/venv/bin/flask", Process{MountNS: 1, Root: contained}, "", false},
+	} {
+		got := ""
+		c, recorded, ok := s.ScriptSoftware(&test.process, &Script{Path: test.path, File: FileID{1, 1}})
+		if ok {
+			got = c.PURL
+		}
+		if got != test.want || recorded != test.recorded {
+			t.Errorf("%s: %q %t, want %q %t", test.path, got, recorded, test.want, test.recorded)
+		}
+		program := test.process
+		program.Executable, program.File = test.path, FileID{1, 1}
+		if c, ok := s.Software(&program); ok != (test.want != "") || ok && c.PURL != test.want {
+			t.Errorf("program %s: %+v", test.path, c)
+		}
+		if program.Deleted = true; test.want != "deb" {
+			if c, ok := s.Software(&program); ok {
+				t.Errorf("a deleted program is %+v", c)
+			}
+		}
+	}
+}
+
+// What lies in a component is part of what runs, but not what a container calls so.
+func TestRunningWhereItLies(t *testing.T) {
+	s := Merge(time.Unix(1, 0), &Facts{
+		Processes: []Process{{ID: Execution{PID: 1}, Executable: "/opt/go"}, {ID: Execution{PID: 2}, Executable: "/usr/bin/node"}},
+		Scripts:   []Script{{Process: Execution{PID: 2}, Path: "/srv/node_modules/a/index.js"}},
+		Libraries: []Library{{Path: "/srv/python/numpy/core.so"}, {Path: "/srv/python/scipy/core.so", Contained: true}},
+		Components: []Component{
+			{PURL: "go", Files: []string{"/opt/go"}},
+			{PURL: "node", Locations: []Location{{Path: "/srv/node_modules/a"}}},
+			{PURL: "numpy", Locations: []Location{{Path: "/srv/python/numpy"}}},
+			{PURL: "scipy", Locations: []Location{{Path: "/srv/python/scipy"}}},
+		},
+	})
+	if running := s.Running(); len(running) != 3 || running["scipy"] {
+		t.Errorf("running %v", running)
+	}
+	for _, p := range s.Programs() {
+		if p.Executable == "/opt/go" && p.Component.PURL != "go" || p.Script != "" && p.ScriptOf.PURL != "node" {
+			t.Errorf("program %+v", p)
+		}
+	}
+}
