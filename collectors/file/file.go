@@ -11,8 +11,8 @@
 // that the walk does not enter. A tree of scripts alone is one, too.
 //
 // The component is named by its path. Its version and maker come from the package
-// metadata that a builder may have left in it (ELF note FDO), its licence from a
-// file LICENSE or COPYING at the top of the tree. That it is listed does not say
+// metadata that a builder may have left in it (ELF note FDO), its licence from the
+// files LICENSE, COPYING and the like at the top of the tree. That it is listed does not say
 // who put it there: it owns no program.
 package file
 
