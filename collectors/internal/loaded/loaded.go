@@ -174,7 +174,7 @@ func (t *tree) script(p *inventory.Process, into *process) {
 			return
 		}
 	}
-	into.unknown = len(words.files) > 0 || words.module != "" || words.cut && long(p)
+	into.unknown = len(words.files) > 0 || words.module != "" || words.class || words.cut && long(p)
 }
 
 // long reports whether more arguments may have been left out: what /proc shows is
