@@ -38,7 +38,7 @@ func compile(t *testing.T, arguments ...string) []byte {
 	return data
 }
 
-func collect(t *testing.T, files map[string][]byte) (inventory.Facts, *Collector) {
+func collect(t *testing.T, files map[string][]byte) inventory.Facts {
 	t.Helper()
 	root := t.TempDir()
 	for name, data := range files {
@@ -64,7 +64,7 @@ func collect(t *testing.T, files map[string][]byte) (inventory.Facts, *Collector
 	if again, err := c.Collect(t.Context(), &inventory.Facts{}); err != nil || !reflect.DeepEqual(again, facts) {
 		t.Errorf("a second round differs: %v", err)
 	}
-	return facts, c
+	return facts
 }
 
 func TestCollect(t *testing.T) {
@@ -76,7 +76,7 @@ func TestCollect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	facts, _ := collect(t, map[string][]byte{
+	facts := collect(t, map[string][]byte{
 		"opt/acme/bin/one":            noted,
 		"opt/acme/lib/liba.so":        library,
 		"opt/acme/LICENSE":            []byte("\n  SPDX-License-Identifier: EUPL-1.2\n"),
@@ -128,7 +128,7 @@ func TestTerms(t *testing.T) {
 	}
 	eula := []byte("END USER LICENSE AGREEMENT\n\nYou may not copy it.\n")
 	tag := []byte("SPDX-License-Identifier: MIT\n")
-	facts, _ := collect(t, map[string][]byte{
+	facts := collect(t, map[string][]byte{
 		"opt/free/a": program, "opt/free/LICENSE": mit, "opt/free/COPYING": mit,
 		"opt/notices/a": program, "opt/notices/LICENSE": append(bytes.Clone(eula), tag...),
 		"opt/behind/a": program, "opt/behind/LICENSE": append(bytes.Clone(tag), eula...),
@@ -171,7 +171,7 @@ func TestNothingHidesAProgram(t *testing.T) {
 	}
 	files["opt/c/a"] = exe
 	files["var/lib/dpkg/info/b.list"] = []byte(list)
-	facts, _ := collect(t, files)
+	facts := collect(t, files)
 	var names []string
 	for _, c := range facts.Components {
 		names = append(names, c.Name)

@@ -29,7 +29,7 @@ func TestTermsThatAreNotRead(t *testing.T) {
 		}, false},
 		"a FIFO": {func(dir string) error { return unix.Mkfifo(filepath.Join(dir, "LICENSE.more"), 0o600) }, false},
 		"many": {func(dir string) error {
-			for _, name := range strings.Fields("LICENSE.a LICENSE.b LICENSE.c LICENSE.d") {
+			for name := range strings.FieldsSeq("LICENSE.a LICENSE.b LICENSE.c LICENSE.d") {
 				if err := os.WriteFile(filepath.Join(dir, name), []byte(free), 0o600); err != nil {
 					return err
 				}
