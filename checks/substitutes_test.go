@@ -89,6 +89,15 @@ func substituteTrials() map[string][]trial {
 		},
 		{"by its script", doing(inventory.Process{Executable: "/usr/bin/python3.11", Arguments: []string{"python3", "-u", "/usr/sbin/waagent", "-daemon"}}), policy, only("Azure Linux Agent", finding.Review), nil},
 		{"by its archive", doing(inventory.Process{Executable: "/usr/bin/java", Arguments: []string{"java", "-jar", "/opt/atlassian/jira/bin/start.jar"}}), policy, only("Jira Data Center", finding.Fail), nil},
+		{"by its archive, named from where it lies", plus(doing(inventory.Process{Executable: "/usr/bin/java", Arguments: []string{"java", "-jar", "start.jar"}}), inventory.Facts{
+			Scripts: []inventory.Script{{Process: execution(100), Path: "/opt/atlassian/jira/bin/start.jar"}},
+		}), policy, only("Jira Data Center", finding.Fail), nil},
+		{"by the image of its container", plus(having(), inventory.Facts{
+			Containers: []inventory.Container{{Image: "mcr.microsoft.com/mssql/server:2022-latest", MountNS: 9}},
+		}), policy, only("Microsoft SQL Server", finding.Fail), names("running:true", "mssql/server")},
+		{"by an image that free software has, too", plus(having(), inventory.Facts{
+			Containers: []inventory.Container{{Image: "docker.io/library/redis:7.2", MountNS: 9}},
+		}), policy, only("Redis 7.4 and later", finding.Unknown), nil},
 		{"a file that is only read", doing(inventory.Process{Executable: "/usr/bin/tail", Arguments: []string{"tail", "/opt/splunk/var/log/x"}}), policy, only("", finding.Pass), nil},
 		{"a guest of a foreign hypervisor", doing(inventory.Process{Executable: "/usr/bin/vmtoolsd"}), policy, only("VMware vSphere, by the tools of its guests", finding.Review), nil},
 		{"in a container", doing(contained), policy, only("programs that cannot be told", finding.Unknown), nil},

@@ -109,7 +109,7 @@ func All() []Spec {
 		{"php", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return php.New(m.Host, m.local) }},
 		{"dotnet", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return dotnet.New(m.Host, m.local) }},
 		{"flatpak", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return flatpak.New(m.Host) }},
-		{"file", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return file.New(m.Host, m.local) }},
+		{"file", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return file.New(m.Host, m.local, m.texts) }},
 		{"flow", []string{inventory.KindFlows, inventory.KindListeners}, true, func(m *Machine) Collector { return flow.New(m.Host, m.Config, m.kernel) }},
 		{"custody", []string{inventory.KindHoldings}, true, func(m *Machine) Collector { return custody.New(m.Host, m.Config, m.kernel) }},
 		{"geo", []string{inventory.KindPlaces}, true, func(m *Machine) Collector { return geo.New(m.Host, m.Config) }},

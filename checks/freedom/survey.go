@@ -24,13 +24,16 @@ func survey(s *inventory.Snapshot, p *configs.Policy) *surveyed {
 	for i := range s.Components {
 		v.component(&s.Components[i], p.Substitutes)
 	}
+	for i := range s.Containers {
+		v.image(&s.Containers[i], p.Substitutes)
+	}
 	told := make(map[string]bool)
 	for i := range s.Processes {
 		process := &s.Processes[i]
 		if process.Kernel {
 			continue
 		}
-		key := subject(process) + "\x00" + script(process)
+		key := subject(process) + "\x00" + script(s, process)
 		if told[key] {
 			continue
 		}
@@ -78,6 +81,19 @@ func (v *surveyed) component(c *inventory.Component, t *configs.SubstituteTable)
 	f.proven, f.doubtful = true, false
 }
 
+// image looks for the product that a container's image holds: names may be given
+// to anything, so they prove nothing.
+func (v *surveyed) image(c *inventory.Container, t *configs.SubstituteTable) {
+	if c.Image == "" {
+		return
+	}
+	if p := t.Image(c.Image); p != nil {
+		f := v.add(p)
+		f.programs = append(f.programs, c.Label())
+		f.doubtful = f.doubtful || p.Ambiguous && !f.proven
+	}
+}
+
 // program looks for a running program by its package, its place, its name, and by
 // those of the script that it interprets.
 func (v *surveyed) program(s *inventory.Snapshot, policy *configs.Policy, process *inventory.Process) {
@@ -90,7 +106,7 @@ func (v *surveyed) program(s *inventory.Snapshot, policy *configs.Policy, proces
 			return
 		}
 	}
-	for _, file := range []string{process.Executable, script(process)} {
+	for _, file := range []string{process.Executable, script(s, process)} {
 		if file == "" {
 			continue
 		}
@@ -117,9 +133,12 @@ func (v *surveyed) program(s *inventory.Snapshot, policy *configs.Policy, proces
 	}
 }
 
-// script gives the file that an interpreter runs: its first argument that is a
-// path; "" where the program is no interpreter or names none.
-func script(p *inventory.Process) string {
+// script gives the file that an interpreter runs: the one that was found, else its
+// first argument that is a path; "" where the program is no interpreter or names none.
+func script(s *inventory.Snapshot, p *inventory.Process) string {
+	if found := s.Script(p.ID); found != nil {
+		return found.Path
+	}
 	name := strings.TrimRight(path.Base(p.Executable), "0123456789.")
 	if !slices.Contains([]string{"java", "python", "perl", "ruby", "node", "nodejs", "php", "mono", "dotnet", "sh", "bash", "dash"}, name) {
 		return ""

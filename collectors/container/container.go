@@ -8,7 +8,8 @@
 //
 // All that is read below a container's root is the container's own word, as is its
 // name for a package. It can make its own programs look owned, and nobody else's:
-// an owner holds for one file, named by device and inode. Paths are resolved by the
+// an owner holds for one file, named by device and inode, and for none that the
+// machine has, too, at the same path, as where a directory is mounted into it. Paths are resolved by the
 // kernel in the container's root, so no symbolic link leads out of it.
 //
 // # What may never end
@@ -150,6 +151,8 @@ func (c *Collector) forget(running map[place][]*inventory.Process) {
 type round struct {
 	*Collector
 	facts      inventory.Facts
+	own        map[uint64]bool // mount namespaces in which programs have the machine's root
+	self       uint64          // the one in which this program reads
 	components map[*set]*shared
 	order      []*set
 	count      int
@@ -171,7 +174,11 @@ func (r *round) group(seen *inventory.Facts) (map[place][]*inventory.Process, er
 		return nil, err
 	}
 	home := inventory.FileID{Device: at.Device, Inode: at.Inode}
-	own := make(map[uint64]bool) // namespaces in which programs have the machine's root
+	own := make(map[uint64]bool)
+	r.own = own
+	if st, err := r.host.Stat("/proc/self/ns/mnt"); err == nil {
+		r.self = st.Ino
+	}
 	if first := seen.First(); first != nil {
 		own[first.MountNS] = true
 	}

@@ -139,6 +139,7 @@ func collector(t testing.TB) *Collector {
 		t.Fatal(err)
 	}
 	c := New(h, func(h *host.Host) []Reader { return []Reader{dpkg.New(h, licence.New("")), apk.New(h), rpm.New(h)} })
+	c.patience = time.Minute // the patterns of licences take their time on a busy machine
 	t.Cleanup(func() { _ = c.Close() })
 	return c
 }
@@ -224,6 +225,31 @@ func TestProgramsOfAnotherTree(t *testing.T) {
 				t.Errorf("gaps %s", gaps)
 			}
 		})
+	}
+}
+
+// A directory of the machine that a container has, too, at the same path: here by
+// hard links instead of a mount. What the container says of it is not heard.
+func TestFilesThatTheMachineHasToo(t *testing.T) {
+	needRoot(t)
+	root, dir := debian(t), t.TempDir()
+	tool := filepath.Join(dir, "busybox")
+	copyFile(t, busybox, tool)
+	if err := errors.Join(os.MkdirAll(filepath.Join(root, dir), 0o755), os.Link(tool, filepath.Join(root, tool))); err != nil {
+		t.Fatal(err)
+	}
+	write(t, root, "var/lib/dpkg/info/busybox-static.list", "/.\n"+tool+"\n/bin/busybox\n")
+	outside := start(t, exec.CommandContext(t.Context(), tool, "sh", "-c", "echo ready; exec "+tool+" sleep 600"))
+	shared, own := pivoted(t, root, tool, "sleep", "600"), pivoted(t, root, busybox, "sleep", "600")
+	s := collect(t, collector(t), seen(t, outside, shared, own))
+	if p, q := processOf(t, s, outside), processOf(t, s, shared); p.Executable != q.Executable || p.File != q.File {
+		t.Fatalf("not the same: %+v and %+v", p, q)
+	}
+	if owner, owned := s.Owner(processOf(t, s, outside)); owned {
+		t.Errorf("a program of the machine belongs to %+v", owner)
+	}
+	if _, owned := s.Owner(processOf(t, s, own)); !owned {
+		t.Error("a program of the container belongs to nothing")
 	}
 }
 
@@ -397,6 +423,7 @@ func TestTreeThatDoesNotAnswer(t *testing.T) {
 	chroot.SysProcAttr = &syscall.SysProcAttr{Chroot: root}
 	silent, healthy := start(t, chroot), pivoted(t, other, busybox, "sleep", "600")
 	c := collector(t)
+	collect(t, c, seen(t, healthy)) // which loads the patterns of licences
 	c.patience = 300 * time.Millisecond
 	for range 2 {
 		began := time.Now()

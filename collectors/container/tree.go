@@ -19,6 +19,7 @@ import (
 // else touches it, but for what the round keeps.
 type tree struct {
 	at     place
+	apart  bool // it is in a mount namespace of its own
 	loaded loaded.Reader
 	known  image // what its runtime says, once it was found
 
@@ -64,7 +65,7 @@ func (t *tree) back() bool {
 func (r *round) tree(ctx context.Context, at place, processes []*inventory.Process) error {
 	t := r.trees[at]
 	if t == nil {
-		t = &tree{at: at}
+		t = &tree{at: at, apart: !r.own[at.ns] && at.ns != r.self}
 		t.last.about.Unread = "not read yet"
 		r.trees[at] = t
 	}
@@ -231,7 +232,17 @@ func (c *Collector) look(ctx context.Context, t *tree, processes []*inventory.Pr
 		return outcome{about: o.about, err: err}
 	}
 	o.owners = spread(o.owners, paths)
+	if t.apart {
+		o.owners = slices.DeleteFunc(o.owners, c.own)
+	}
 	return o
+}
+
+// own reports whether what a tree claims is a file that the machine itself has at
+// that path. Programs of the machine would have that owner, too.
+func (c *Collector) own(claimed inventory.Owner) bool {
+	at, err := c.host.Find(claimed.Path)
+	return err == nil && claimed.File == inventory.FileID{Device: at.Device, Inode: at.Inode}
 }
 
 // attach opens the root by one of the processes that have it.

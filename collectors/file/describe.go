@@ -10,16 +10,14 @@ import (
 
 	"cityward/collectors/internal/host"
 	"cityward/collectors/internal/installed"
+	"cityward/collectors/internal/licence"
 	"cityward/collectors/internal/program"
 	"cityward/collectors/internal/spdx"
 	"cityward/collectors/inventory"
 )
 
-// Bounds of one file.
-const (
-	sizeHashed = 16 << 20 // larger ones are told by their path
-	sizeTerms  = 256 << 10
-)
+// sizeHashed bounds what is summed up: larger files are told by their path.
+const sizeHashed = 16 << 20
 
 // described is what is wanted of a program.
 type described struct {
@@ -71,31 +69,35 @@ func (d *described) component(at string) inventory.Component {
 	return c
 }
 
-func readTerms(h *host.Host, file string) (inventory.Licence, error) {
-	data, err := h.ReadFile(file, sizeTerms)
+// readTerms reads a file with terms. What the maker calls them is the first line,
+// of a file that has a name for that.
+func (c *Collector) readTerms(file string) (inventory.Licence, error) {
+	text, err := c.host.ReadFile(file, licence.MostText)
 	if err != nil {
 		return inventory.Licence{}, err
 	}
-	return termsOf(data), nil
+	l := termsOf(text)
+	if l.Expression == "" {
+		l = c.texts.Complete(l, text)
+	}
+	if !installed.IsTerms(path.Base(file)) {
+		l.Declared = ""
+	}
+	return l, nil
 }
 
-// termsOf reads a file with terms: the place where texts are told apart, once
-// there is a room for that. Only an SPDX tag is understood; the first line is what
-// the maker calls it, and no more than that.
+// termsOf reads what the file calls its terms. An SPDX tag counts where it stands
+// alone: among other text it may be that of a part.
 func termsOf(text []byte) inventory.Licence {
-	for line := range bytes.Lines(text) {
-		_, tag, ok := bytes.Cut(line, []byte("SPDX-License-Identifier:"))
-		if !ok {
-			continue
-		}
-		l := inventory.Licence{Declared: host.Text(strings.TrimSpace(string(tag)), 256), Source: "licence file"}
+	text = bytes.TrimSpace(text)
+	title, rest, _ := bytes.Cut(text, []byte("\n"))
+	if len(title) == 0 {
+		return inventory.Licence{}
+	}
+	l := inventory.Licence{Declared: host.Text(strings.TrimSpace(string(title)), 256), Source: "licence file"}
+	if _, tag, ok := bytes.Cut(title, []byte("SPDX-License-Identifier:")); ok && len(rest) == 0 {
+		l.Declared = host.Text(strings.TrimSpace(string(tag)), 256)
 		l.Expression, l.Freedom = spdx.Expression(strings.TrimSpace(string(tag)))
-		return l
 	}
-	for line := range bytes.Lines(text) {
-		if title := strings.TrimSpace(string(line)); title != "" {
-			return inventory.Licence{Declared: host.Text(title, 256), Source: "licence file"}
-		}
-	}
-	return inventory.Licence{}
+	return l
 }

@@ -11,25 +11,27 @@
 // that the walk does not enter. A tree of scripts alone is one, too.
 //
 // The component is named by its path. Its version and maker come from the package
-// metadata that a builder may have left in it (ELF note FDO), its licence from a
-// file LICENSE or COPYING at the top of the tree. That it is listed does not say
-// who put it there: nothing is recorded of it, and it owns no program.
+// metadata that a builder may have left in it (ELF note FDO), its licence from the
+// files LICENSE, COPYING and the like at the top of the tree. That it is listed does
+// not say who put it there: nothing is recorded of it, and it owns no program.
 package file
 
 import (
+	"cmp"
 	"context"
 	"path"
 	"slices"
 
 	"cityward/collectors/internal/host"
 	"cityward/collectors/internal/installed"
+	"cityward/collectors/internal/licence"
 	"cityward/collectors/inventory"
 )
 
 const (
 	name      = "file"
 	mostUnits = 8 << 10
-	mostAsked = 256 // files of one unit of which the owner is looked for
+	mostTerms = 16 // files with terms of one unit
 )
 
 // Collector lists files. It keeps what it read between rounds and is not safe for
@@ -40,12 +42,15 @@ type Collector struct {
 	seen     installed.Seen
 	programs installed.Files[described]
 	terms    installed.Files[inventory.Licence]
+	texts    *licence.Texts
 	owned    installed.Owned
 }
 
 // New returns a collector of the files below h's root. local is the walk that it
-// shares with other rooms, whose gaps it reports.
-func New(h *host.Host, local *installed.Local) *Collector { return &Collector{host: h, local: local} }
+// shares with other rooms, whose gaps it reports. texts reads terms.
+func New(h *host.Host, local *installed.Local, texts *licence.Texts) *Collector {
+	return &Collector{host: h, local: local, texts: texts}
+}
 
 // Collect returns the trees and single files.
 func (c *Collector) Collect(ctx context.Context, _ *inventory.Facts) (inventory.Facts, error) {
@@ -80,12 +85,11 @@ func (c *Collector) Collect(ctx context.Context, _ *inventory.Facts) (inventory.
 	return r.parts.Facts(gaps), nil
 }
 
-// asked lists the files of which the owner is looked for. Of a tree with very many
-// the first stand for all.
+// asked lists the files of which the owner is looked for.
 func asked(units []unit) []string {
 	var paths []string
 	for i := range units {
-		for _, f := range units[i].files[:min(len(units[i].files), mostAsked)] {
+		for _, f := range units[i].files {
 			paths = append(paths, f.Path)
 		}
 	}
@@ -104,9 +108,9 @@ type round struct {
 func (r *round) add(u *unit) {
 	var first described // the first program with metadata
 	rest, programs, scripts := 0, 0, 0
-	for i, f := range u.files {
-		if i < mostAsked && !r.owned(f.Path).None() || i >= mostAsked && rest == 0 && scripts == 0 {
-			continue // of a tree that a package owns
+	for _, f := range u.files {
+		if !r.owned(f.Path).None() {
+			continue
 		}
 		if f.Kind == installed.Script {
 			scripts++
@@ -149,18 +153,31 @@ func (r *round) add(u *unit) {
 	r.parts.Add(installed.Package{}, component)
 }
 
-// licence gives what the first file with terms says.
+// licence gives what the files with terms say together: the name that the first
+// has for them, and an answer where all say the same. One that cannot be read may
+// say anything.
 func (r *round) licence(files []string) inventory.Licence {
-	for _, file := range files {
-		l, err := r.Collector.terms.Get(r.host, file, func() (inventory.Licence, error) { return readTerms(r.host, file) })
+	var all inventory.Licence
+	for i, file := range files {
+		if i == mostTerms {
+			r.terms.AddMany(file, len(files)-i)
+			all.Expression, all.Freedom = "", inventory.FreedomUnknown
+			break
+		}
+		l, err := r.Collector.terms.Get(r.host, file, func() (inventory.Licence, error) { return r.readTerms(file) })
 		if err != nil && !host.Gone(err) {
 			r.terms.Add(file + ": " + host.Cause(err))
 		}
-		if l.Declared != "" {
-			return l
+		switch declared := cmp.Or(all.Declared, l.Declared); {
+		case i == 0:
+			all = l
+		case all.Expression != l.Expression || all.Freedom != l.Freedom:
+			all = inventory.Licence{Declared: declared, Source: cmp.Or(all.Source, l.Source)}
+		default:
+			all.Declared = declared
 		}
 	}
-	return inventory.Licence{}
+	return all
 }
 
 // unit is what one component is made of.

@@ -1,19 +1,23 @@
 package file
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"cityward/collectors/internal/host"
 	"cityward/collectors/internal/installed"
+	"cityward/collectors/internal/licence"
 	"cityward/collectors/inventory"
 )
 
@@ -34,12 +38,12 @@ func compile(t *testing.T, arguments ...string) []byte {
 	return data
 }
 
-func collect(t *testing.T, files map[string][]byte) (inventory.Facts, *Collector) {
+func collect(t *testing.T, files map[string][]byte) inventory.Facts {
 	t.Helper()
 	root := t.TempDir()
 	for name, data := range files {
 		mode := os.FileMode(0o755)
-		if installed.IsTerms(filepath.Base(name)) {
+		if installed.IsTerms(filepath.Base(name)) && !bytes.HasPrefix(data, []byte("\x7fELF")) {
 			mode = 0o644
 		}
 		name = filepath.Join(root, name)
@@ -52,7 +56,7 @@ func collect(t *testing.T, files map[string][]byte) (inventory.Facts, *Collector
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = h.Close() })
-	c := New(h, installed.NewLocal(h))
+	c := New(h, installed.NewLocal(h), licence.New(""))
 	facts, err := c.Collect(t.Context(), &inventory.Facts{})
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +64,7 @@ func collect(t *testing.T, files map[string][]byte) (inventory.Facts, *Collector
 	if again, err := c.Collect(t.Context(), &inventory.Facts{}); err != nil || !reflect.DeepEqual(again, facts) {
 		t.Errorf("a second round differs: %v", err)
 	}
-	return facts, c
+	return facts
 }
 
 func TestCollect(t *testing.T) {
@@ -72,7 +76,7 @@ func TestCollect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	facts, _ := collect(t, map[string][]byte{
+	facts := collect(t, map[string][]byte{
 		"opt/acme/bin/one":            noted,
 		"opt/acme/lib/liba.so":        library,
 		"opt/acme/LICENSE":            []byte("\n  SPDX-License-Identifier: EUPL-1.2\n"),
@@ -117,6 +121,68 @@ func TestCollect(t *testing.T) {
 	}
 	if len(want) > 0 || len(facts.Gaps) > 0 {
 		t.Errorf("missing %+v, gaps %+v", want, facts.Gaps)
+	}
+}
+
+// Terms are free only where everything that is said of them is.
+func TestTerms(t *testing.T) {
+	program := compile(t)
+	mit, err := os.ReadFile("testdata/MIT")
+	if err != nil {
+		t.Fatal(err)
+	}
+	eula := []byte("END USER LICENSE AGREEMENT\n\nYou may not copy it.\n")
+	tag := []byte("SPDX-License-Identifier: MIT\n")
+	facts := collect(t, map[string][]byte{
+		"opt/free/a": program, "opt/free/LICENSE": mit, "opt/free/COPYING": mit,
+		"opt/notices/a": program, "opt/notices/LICENSE": append(bytes.Clone(eula), tag...),
+		"opt/behind/a": program, "opt/behind/LICENSE": append(bytes.Clone(tag), eula...),
+		"opt/far/a": program, "opt/far/LICENSE": slices.Concat(mit, bytes.Repeat([]byte("\n"), 1<<20), eula),
+		"opt/beside/a": program, "opt/beside/COPYING": mit, "opt/beside/EULA.txt": eula,
+		"opt/huge/a": program, "opt/huge/COPYING": mit, "opt/huge/LICENSE": make([]byte, 3<<20),
+		"opt/second/a": program, "opt/second/LICENSE": mit, "opt/second/LICENSE-ENTERPRISE": eula,
+		"opt/key/a": program, "opt/key/license.key": []byte("SECRETKEY\n"),
+	})
+	got := make(map[string]inventory.Freedom)
+	for _, c := range facts.Components {
+		got[strings.TrimPrefix(c.Name, "/opt/")] = c.Licence.Freedom
+		if strings.Contains(c.Licence.Declared, "SECRET") {
+			t.Errorf("%s shows %s", c.Name, c.Licence.Declared)
+		}
+	}
+	if len(got) != 8 || got["free"] != inventory.Free {
+		t.Errorf("got %v", got)
+	}
+	delete(got, "free")
+	for unit, freedom := range got {
+		if freedom == inventory.Free {
+			t.Errorf("/opt/%s is free", unit)
+		}
+	}
+}
+
+// Neither a name nor many other files hide a program.
+func TestNothingHidesAProgram(t *testing.T) {
+	program := compile(t)
+	exe, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string][]byte{"opt/a/eula": program, "opt/b/z": program, "opt/c/z": program}
+	list := "/.\n"
+	for i := range 300 {
+		owned := fmt.Sprintf("opt/b/a%03d", i)
+		files[owned], list = program, list+"/"+owned+"\n"
+	}
+	files["opt/c/a"] = exe
+	files["var/lib/dpkg/info/b.list"] = []byte(list)
+	facts := collect(t, files)
+	var names []string
+	for _, c := range facts.Components {
+		names = append(names, c.Name)
+	}
+	if !slices.Equal(names, []string{"/opt/a", "/opt/b", "/opt/c"}) {
+		t.Errorf("found %v", names)
 	}
 }
 

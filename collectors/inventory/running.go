@@ -161,7 +161,8 @@ func (s *Snapshot) Running() map[string]bool {
 }
 
 // mergeComponents makes one of the rows about one component. The first says most
-// of it: it is this machine's own where the machine has it.
+// of it: it is this machine's own where the machine has it. Of rows of like standing
+// the one that promises least says the licence.
 func mergeComponents(rows []Component) []Component {
 	at := make(map[string]int, len(rows))
 	merged := make([]Component, 0, len(rows))
@@ -174,6 +175,9 @@ func mergeComponents(rows []Component) []Component {
 			continue
 		}
 		c := &merged[known]
+		if c.Contained || !row.Contained { // else the machine's own word counts
+			c.Licence = LessFree(c.Licence, row.Licence)
+		}
 		c.Contained = c.Contained && row.Contained
 		if len(row.Images) > 0 {
 			c.Images = slices.Compact(slices.Sorted(slices.Values(slices.Concat(c.Images, row.Images))))

@@ -32,6 +32,28 @@ func TestOneComponentHoweverManyHaveIt(t *testing.T) {
 	}
 }
 
+// No container makes free what another has by the same name.
+func TestNoRowMakesOthersFree(t *testing.T) {
+	row := func(contained bool, f Freedom) Component {
+		return Component{PURL: "p", Contained: contained, Licence: Licence{Freedom: f}}
+	}
+	for _, test := range []struct {
+		rows []Component
+		want Freedom
+	}{
+		{[]Component{row(true, Free), row(true, NonFree)}, NonFree},
+		{[]Component{row(true, NonFree), row(true, Free)}, NonFree},
+		{[]Component{row(true, Free), row(true, FreedomUnknown), row(true, Free)}, FreedomUnknown},
+		{[]Component{row(true, FreedomUnknown), row(true, NonFree)}, NonFree},
+		{[]Component{row(false, Free), row(true, NonFree)}, Free},
+		{[]Component{row(false, Free), row(false, NonFree)}, NonFree},
+	} {
+		if s := Merge(time.Unix(1, 0), &Facts{Components: test.rows}); s.Components[0].Licence.Freedom != test.want {
+			t.Errorf("%+v are %s, want %s", test.rows, s.Components[0].Licence.Freedom, test.want)
+		}
+	}
+}
+
 func TestWhichTreeAProcessIsIn(t *testing.T) {
 	one, two := FileID{1, 1}, FileID{2, 1}
 	s := Merge(time.Unix(1, 0), &Facts{

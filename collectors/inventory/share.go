@@ -41,3 +41,23 @@ func (s *Share) Low() float64 { return s.ratio(s.Free) }
 func (s *Share) High() float64 { return s.ratio(s.Free + s.Unknown) }
 
 func (s *Share) ratio(part int) float64 { return float64(part) / float64(max(s.Total(), 1)) }
+
+// LessFree gives of two answers about the same software the one that promises
+// less, the first where they promise alike: whoever can add a row about software
+// that others have, too, must not make theirs free.
+func LessFree(a, b Licence) Licence {
+	promise := func(f Freedom) int {
+		switch f {
+		case NonFree:
+			return 0
+		case Free:
+			return 2
+		case FreedomUnknown:
+		}
+		return 1
+	}
+	if promise(b.Freedom) < promise(a.Freedom) {
+		return b
+	}
+	return a
+}

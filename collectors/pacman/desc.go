@@ -67,7 +67,7 @@ func (e *entry) set(key, text string) {
 	case "%PACKAGER%":
 		e.packager = text
 	case "%LICENSE%":
-		if len(e.licences) < mostLicences {
+		if len(e.licences) <= mostLicences {
 			e.licences = append(e.licences, text)
 		}
 	}
@@ -92,6 +92,9 @@ func licence(list []string) inventory.Licence {
 		return inventory.Licence{}
 	}
 	l := inventory.Licence{Declared: host.Text(strings.Join(list, ", "), 256), Source: "package"}
+	if len(list) > mostLicences {
+		return l // the rest was not read
+	}
 	if len(list) == 1 {
 		l.Expression, l.Freedom = spdx.Named(list[0])
 		return l

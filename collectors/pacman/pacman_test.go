@@ -74,3 +74,18 @@ func FuzzDesc(f *testing.F) {
 		}
 	})
 }
+
+// Licences beyond the bound are not free by those before it.
+func TestTooManyLicences(t *testing.T) {
+	var e entry
+	for range mostLicences {
+		e.set("%LICENSE%", "MIT")
+	}
+	if l := licence(e.licences); l.Freedom != inventory.Free {
+		t.Errorf("%d give %+v", mostLicences, l)
+	}
+	e.set("%LICENSE%", "custom:EULA")
+	if l := licence(e.licences); l.Freedom == inventory.Free || l.Expression != "" {
+		t.Errorf("one more gives %+v", l)
+	}
+}

@@ -104,6 +104,9 @@ func parseList(list []byte) (build, error) {
 			Ecosystem: "rust", Name: name, Version: version, PURL: purl(name, version, p.Source),
 		})
 	}
+	if len(b.crates) == 0 { // its own is always in it, and nobody else lists the program
+		return b, errList
+	}
 	return b, nil
 }
 

@@ -171,3 +171,12 @@ func check(t *testing.T, b build, err error) {
 		}
 	}
 }
+
+// A program whose list is empty is listed by nobody: that is said.
+func TestEmptyList(t *testing.T) {
+	for _, list := range []string{`{}`, `{"packages":[]}`, `{"packages":[{"name":"cc","version":"1.0.0","kind":"build"}]}`} {
+		if b, err := parseList([]byte(list)); !errors.Is(err, errList) {
+			t.Errorf("%s gives %+v, %v", list, b, err)
+		}
+	}
+}

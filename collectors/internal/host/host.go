@@ -104,10 +104,14 @@ func (h *Host) Root() string { return h.root }
 // Now is the machine's clock.
 func (h *Host) Now() time.Time { return h.now() }
 
+// mostTries bounds how often an opening is begun again. Whoever renames all the time
+// below a root keeps paths with ".." from being resolved in it.
+const mostTries = 128
+
 // openat opens path, an absolute path inside the root.
 func (h *Host) openat(path string, flags int) (int, error) {
 	flags |= unix.O_CLOEXEC
-	for {
+	for try := 1; ; try++ {
 		var fd int
 		var err error
 		if h.Live() {
@@ -115,7 +119,7 @@ func (h *Host) openat(path string, flags int) (int, error) {
 		} else {
 			fd, err = unix.Openat2(h.fd, relative(path), &unix.OpenHow{Flags: uint64(flags), Resolve: unix.RESOLVE_IN_ROOT})
 		}
-		if !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.EAGAIN) {
+		if try >= mostTries || !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.EAGAIN) {
 			return fd, err
 		}
 	}
@@ -129,9 +133,10 @@ func relative(path string) string {
 	return rel
 }
 
-// Open opens a regular file for reading. It never blocks on a FIFO or a device.
+// Open opens a regular file for reading. It never blocks on a FIFO, and opens no
+// device that a container has made for itself: some do things when they are opened.
 func (h *Host) Open(path string) (*os.File, error) {
-	fd, err := h.openat(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
+	fd, err := h.openRegular(path)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
@@ -145,6 +150,28 @@ func (h *Host) Open(path string) (*os.File, error) {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: ErrIrregular}
 	}
 	return os.NewFile(uintptr(fd), path), nil
+}
+
+// openRegular opens what may turn out to be no regular file. Below another root it
+// is looked at before, and that very file opened, which nobody can exchange.
+func (h *Host) openRegular(path string) (int, error) {
+	const flags = unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOCTTY
+	if h.Live() {
+		return h.openat(path, flags)
+	}
+	at, err := h.openat(path, unix.O_PATH)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(at)
+	var st unix.Stat_t
+	if err := unix.Fstat(at, &st); err != nil {
+		return -1, err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return -1, ErrIrregular
+	}
+	return unix.Open(fmt.Sprintf("/proc/self/fd/%d", at), flags|unix.O_CLOEXEC, 0)
 }
 
 // ReadFile reads a regular file of at most limit bytes.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"cityward/collectors/internal/host"
+	"cityward/collectors/internal/licence"
 	"cityward/collectors/internal/program"
 )
 
@@ -293,10 +294,11 @@ func kindOf(h *host.Host, dir string, e fs.DirEntry) (FileKind, bool) {
 		return Composer, true
 	case strings.HasSuffix(name, ".gemspec"):
 		return Gemspec, inSpecifications(dir)
-	case IsTerms(name):
-		return Terms, true
 	}
-	return runs(h, dir, e)
+	if kind, ok := runs(h, dir, e); ok || !licence.File(name) { // a program may have any name
+		return kind, ok
+	}
+	return Terms, true
 }
 
 // runs tells programs and libraries by their names, permissions and first bytes.
@@ -330,6 +332,7 @@ func inSpecifications(dir string) bool {
 }
 
 // IsTerms reports whether a file of this name has the terms of what lies beside it.
+// Others that begin so may be a customer's key, of which nothing is shown.
 func IsTerms(name string) bool {
 	stem := strings.ToUpper(name)
 	for _, ext := range []string{".TXT", ".MD", ".RST"} {

@@ -16,14 +16,17 @@ type Parts struct {
 
 // Add takes a language package: a component of its own, or, where a system
 // package owns it, another identity of that one. What is added again is one, with
-// the files and locations of all.
+// the files and locations of all and the licence that promises least.
 func (p *Parts) Add(owner Package, c inventory.Component) {
 	if owner.None() {
 		if p.components == nil {
 			p.components = make(map[string]inventory.Component)
 		}
-		c.Files = append(slices.Clip(p.components[c.PURL].Files), c.Files...)
-		c.Locations = append(slices.Clip(p.components[c.PURL].Locations), c.Locations...)
+		if before, again := p.components[c.PURL]; again {
+			c.Files = append(slices.Clip(before.Files), c.Files...)
+			c.Locations = append(slices.Clip(before.Locations), c.Locations...)
+			c.Licence = inventory.LessFree(before.Licence, c.Licence)
+		}
 		p.components[c.PURL] = c
 		return
 	}

@@ -72,11 +72,11 @@ func precise(found []find) []find {
 	})
 }
 
-// enough reports whether what belongs to no licence is little: names, years, where
-// it came from. More may be terms that no phrase here knows.
+// enough reports whether what belongs to no licence is little and demands nothing:
+// names, years, where it came from. More may be terms that no phrase here knows.
 func enough(rest string, words int) bool {
 	n := strings.Count(rest, " ") - 1
-	return n <= 80 || n <= words/4
+	return (n <= 80 || n <= words/4) && !demands(rest)
 }
 
 // strong leaves out mere references where there is anything else.

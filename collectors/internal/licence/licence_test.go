@@ -104,7 +104,7 @@ func TestCacheOutlivesRestart(t *testing.T) {
 	for name, damaged := range map[string]string{
 		"cut":            string(whole[:len(whole)/2]),
 		"changed":        strings.Replace(string(whole), "ISC", "MIT", 1),
-		"of other rules": strings.Replace(string(whole), "rules 1", "rules 0", 1),
+		"of other rules": strings.Replace(string(whole), "rules 2", "rules 0", 1),
 		"empty":          "",
 	} {
 		if err := os.WriteFile(file, []byte(damaged), 0o600); err != nil {
@@ -246,4 +246,41 @@ func BenchmarkTexts(b *testing.B) {
 			shared.Classify(text)
 		}
 	})
+}
+
+// One sentence beside a known text can take all of it back.
+func TestSentencesThatRestrict(t *testing.T) {
+	apache, err := os.ReadFile("/usr/share/common-licenses/Apache-2.0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"Copyright 2020 A. Maker\n\n" + isc, string(apache)} {
+		if a := shared.Classify([]byte(text + "\nMore is at https://example.org/licence.\n")); a.Freedom != inventory.Free {
+			t.Errorf("%.40q is %+v", text, a)
+		}
+		for _, rider := range []string{
+			"The Software may be used by natural persons only. Companies need a written permit from the author.",
+			"Use by government agencies requires a paid licence from Acme GmbH.",
+			"This software is free for non-profit organisations. All others must pay.",
+			"You must not use this software to provide services to third parties.",
+			"The Software shall be used for Good, not Evil.",
+			"Use of this software in any military or nuclear context is forbidden.",
+			"Companies with more than 50 employees have to ask before.",
+			"Additional condition: you must not host this software for others.",
+			"The right to Sell is withheld.",
+			"This grant ends after thirty days.",
+			"Nutzung nur für nicht kommerzielle Zwecke gestattet. Weitergabe verboten.",
+			"Utilisation commerciale interdite sans accord écrit de l'auteur.",
+			"Solo para uso personal; prohibida su venta.",
+			"Free to use for teachers.",
+			"Source code is provided for reference; modification is forbidden.",
+			"No part may be reproduced.",
+		} {
+			for _, whole := range []string{text + "\n" + rider + "\n", rider + "\n\n" + text} {
+				if a := shared.Classify([]byte(whole)); a.Freedom == inventory.Free {
+					t.Errorf("%s is free although it says %q", a.Expression, rider)
+				}
+			}
+		}
+	}
 }

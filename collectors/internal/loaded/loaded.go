@@ -177,7 +177,7 @@ func (t *tree) script(p *inventory.Process, into *process) {
 			return
 		}
 	}
-	into.unknown = len(words.files) > 0 || words.module != "" || words.cut && long(p)
+	into.unknown = len(words.files) > 0 || words.module != "" || words.class || words.cut && long(p)
 }
 
 // same reports whether a program's own mounts have the same file at a script's path:

@@ -71,6 +71,22 @@ func TestWhichArgumentIsTheScript(t *testing.T) {
 	}
 }
 
+// What a virtual machine runs by another name than a file's is not passed over.
+func TestMainClassIsUnknown(t *testing.T) {
+	java, _ := languageOf("java")
+	for line, want := range map[string]bool{
+		"java -cp a.jar org.example.Main x.java": true,
+		"java -p lib -m org.example/Main":        true,
+		"java -jar x.jar":                        false,
+		"java Main.java":                         false,
+		"java -version":                          false,
+	} {
+		if w := java.read(strings.Split(line, " ")); w.class != want {
+			t.Errorf("%s: %+v", line, w)
+		}
+	}
+}
+
 func FuzzArguments(f *testing.F) {
 	for _, seed := range []string{"python3\x00-m\x00x", "bash\x00-euo\x00pipefail\x00x", "java\x00-jar", "node\x00--a\x00b\x00c", "sh\x00+o\x00-\x00--"} {
 		f.Add(seed)

@@ -58,6 +58,7 @@ func Interprets(executable string) bool {
 type words struct {
 	files  []string // the first that is a file is the script
 	module string   // of Python, in place of a file
+	class  bool     // the program is named otherwise: a main class, or a module of Java
 	cut    bool     // the arguments end before it would be named
 }
 
@@ -77,6 +78,8 @@ func (l *language) read(arguments []string) words {
 		case len(word) < 2 || word[0] != '-' && word[0] != '+': // "-" is the standard input
 			if l.suffix == "" && word != "-" || l.suffix != "" && strings.HasSuffix(word, l.suffix) {
 				w.files = append(w.files, word)
+			} else {
+				w.class = l.suffix != ""
 			}
 			if l.lax && i > 1 && len(arguments[i-1]) > 1 && arguments[i-1][0] == '-' && len(w.files) < most {
 				continue
@@ -88,6 +91,7 @@ func (l *language) read(arguments []string) words {
 		case l.plain || strings.HasPrefix(word, "--"):
 			switch l.long[word] {
 			case "inline":
+				w.class = l.suffix != ""
 				return w
 			case "value":
 				i++
