@@ -47,6 +47,11 @@ func phrase(words []word, i int) (find, int) {
 		{"under the apache license version 2.0", "Apache-2.0"},
 		{"under the apache 2.0 license", "Apache-2.0"},
 		{"under the mozilla public license version 2.0", "MPL-2.0"},
+		{"server side public license v 1", "SSPL-1.0"},
+		{"elastic license 2.0", "Elastic-2.0"},
+		{"mozilla public license mpl version 1.1", "MPL-1.1"},
+		{"mozilla public license version 1.1", "MPL-1.1"},
+		{"licenses by nc nd 4.0", "CC-BY-NC-ND-4.0"},
 		{"in the public domain", "LicenseRef-public-domain"},
 		{"into the public domain", "LicenseRef-public-domain"},
 		{"is public domain", "LicenseRef-public-domain"},
@@ -241,5 +246,5 @@ func granting(words []word, i int) bool {
 		return false
 	}
 	before = joined(words[max(0, i-14):i])
-	return has(before, "under;terms;licensed;licenced;license;licence;released;covered;redistribute;distributable;licensed by;licenses;is")
+	return has(before, "under;subject to;terms;licensed;licenced;license;licence;released;covered;redistribute;distributable;licensed by;licenses;is")
 }

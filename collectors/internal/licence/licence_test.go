@@ -104,7 +104,7 @@ func TestCacheOutlivesRestart(t *testing.T) {
 	for name, damaged := range map[string]string{
 		"cut":            string(whole[:len(whole)/2]),
 		"changed":        strings.Replace(string(whole), "ISC", "MIT", 1),
-		"of other rules": strings.Replace(string(whole), "rules 1", "rules 0", 1),
+		"of other rules": strings.Replace(string(whole), "rules 2", "rules 0", 1),
 		"empty":          "",
 	} {
 		if err := os.WriteFile(file, []byte(damaged), 0o600); err != nil {
