@@ -20,7 +20,6 @@ func place(words []word, at int) int {
 // atChoice gives the licences of a text that says, about where it names the first,
 // that one of several may be taken; "" for others.
 func atChoice(found []find, words []word) string {
-	const mostOffered = 4
 	if len(found) == 0 {
 		return ""
 	}
@@ -35,10 +34,17 @@ func atChoice(found []find, words []word) string {
 			ids = append(ids, f.id)
 		}
 	}
-	if has(near, "commercial;commercial license") {
-		ids = append(ids, commercial)
+	offered := 2
+	if has(near, "tri licensed;triple licensed;choose one of") {
+		offered = 3
 	}
-	if len(ids) < 2 || len(ids) > mostOffered {
+	if has(near, "commercial;commercial license") {
+		offered--
+		ids = append(ids[:min(len(ids), offered)], commercial)
+	} else {
+		ids = ids[:min(len(ids), offered)]
+	}
+	if len(ids) < 2 {
 		return ""
 	}
 	return strings.Join(ids, " OR ")
