@@ -38,7 +38,7 @@ func TestParseCopyright(t *testing.T) {
 		{"empty", "", inventory.Licence{}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := parseCopyright(reader(test.text), &record{name: "acme"}, texts)
+			got, err := parseCopyright(reader(test.text), &record{name: "acme"}, texts, nil)
 			if err != nil || got != test.want {
 				t.Errorf("got %+v, %v\nwant %+v", got, err, test.want)
 			}
@@ -144,7 +144,7 @@ func FuzzStatus(f *testing.F) {
 func FuzzCopyright(f *testing.F) {
 	seeds(f, "usr/share/doc")
 	f.Fuzz(func(t *testing.T, text string) {
-		l, err := parseCopyright(reader(text), &record{name: "acme"}, texts)
+		l, err := parseCopyright(reader(text), &record{name: "acme"}, texts, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

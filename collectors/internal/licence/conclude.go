@@ -28,6 +28,8 @@ func conclude(text []byte, matches []licensecheck.Match) Answer {
 			id = spdx.GNU(strings.ToLower(id))
 		case m.ID == "GPL":
 			id = "GPL-1.0-or-later"
+		case id == "BSD-2-Clause" && has(joined(split(text[m.Start:m.End])), "immediately at the beginning of the file"):
+			id = "BSD-2-Clause-Darwin"
 		}
 		found = append(found, find{id: id, lo: m.Start, hi: m.End, weak: m.IsURL})
 	}

@@ -15,6 +15,29 @@ type find struct {
 	bare   bool   // a name without a version
 }
 
+// Grant gives the version of a licence of the GNU family that a text grants first,
+// without a look at the patterns; "" if none is.
+func Grant(text []byte) string {
+	if len(text) > MostText {
+		return ""
+	}
+	for _, f := range grants(split(text), func(int) bool { return false }) {
+		if !f.weak && !f.bare {
+			return f.id
+		}
+	}
+	return ""
+}
+
+// Exception gives the exception that a text adds to a licence of the GNU family, ""
+// if it has none.
+func Exception(id string, text []byte) string {
+	if len(text) > MostText || !strings.Contains(id, "GPL-") {
+		return ""
+	}
+	return exception(id, joined(split(text)))
+}
+
 // grants looks for what people write in place of a licence's text: that the terms
 // are those of the GNU family or of Perl, or that there are none. covered reports
 // words that belong to a pattern that was found already.

@@ -24,8 +24,8 @@ func newScanner() (*licensecheck.Scanner, error) {
 		licensecheck.License{ID: "MIT-open-group", LRE: sell + "\n" + afterMIT(mit) + "\n" + noAdvertising},
 	)
 	for i := range all {
-		if all[i].ID == "MIT-CMU" { // three of its words have no blank between them
-			all[i].LRE = strings.NewReplacer("modifyand", "modify and", "copiesand", "copies and", "specificwritten", "specific written").Replace(all[i].LRE)
+		if all[i].ID == "MIT-CMU" { // its words run together, and names are longer
+			all[i].LRE = strings.NewReplacer("modifyand", "modify and", "copiesand", "copies and", "specificwritten", "specific written", "__5__", "__10__").Replace(all[i].LRE)
 		}
 	}
 	for _, wording := range wordings() {

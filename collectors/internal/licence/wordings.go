@@ -14,11 +14,6 @@ func wordings() [][2]string {
 			Credit to the authors and Purdue University must appear in documentation and sources.
 			__1__ Altered versions must be plainly marked as such, and must not be misrepresented as being the original software.
 			__1__ This notice may not be removed or altered.`},
-		{"BSD-2-Clause-Darwin", bsdOpening + `
-			__1__ Redistributions of source code must retain the above copyright notice immediately at the beginning of the file,
-			without modification, this list of conditions, and the following disclaimer.
-			__1__ Redistributions in binary form must reproduce the above copyright notice, this list of conditions and the
-			following disclaimer in the documentation and/or other materials provided with the distribution.` + bsdDisclaimer},
 		{"BSD-2-Clause", bsdOpening + `
 			__1__ Redistributions of source code must retain the above copyright notice, this list of conditions and the following disclaimer.
 			__1__ Redistributions in binary form must reproduce the above copyright notice in the documentation
