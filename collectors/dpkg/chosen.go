@@ -74,7 +74,7 @@ func (t *terms) notFree(chosen stanza, texts *licence.Texts) stanza {
 		expression, freedom := t.conclude(st, texts)
 		return freedom == inventory.Free && (!strings.HasPrefix(expression, "GFDL-") || strings.Contains(expression, "-no-invariants-"))
 	}
-	if len(t.stanzas) > 64 {
+	if len(t.stanzas) > 512 {
 		return chosen
 	}
 	if chosen.line == t.together() {
@@ -82,11 +82,18 @@ func (t *terms) notFree(chosen stanza, texts *licence.Texts) stanza {
 	} else if chosen.line != "" && !free(chosen) {
 		return chosen
 	}
-	var lines []string
+	var lines, forbidding []string
 	for _, st := range t.stanzas {
-		if !free(st) && !slices.Contains(lines, st.line) {
-			lines = append(lines, st.line)
+		if free(st) || slices.Contains(lines, st.line) {
+			continue
 		}
+		lines = append(lines, st.line)
+		if _, freedom := t.conclude(st, texts); freedom == inventory.NonFree {
+			forbidding = append(forbidding, st.line)
+		}
+	}
+	if len(forbidding) > 0 { // rather than what nobody knows
+		lines = forbidding
 	}
 	if len(lines) == 0 || len(lines) > most {
 		if chosen.line == "" {
@@ -103,7 +110,7 @@ func (t *terms) byFiles(every stanza, list func() []string) (stanza, bool) {
 	manual := strings.HasPrefix(strings.ToLower(every.line), "gfdl")
 	var other stanza
 	for _, st := range t.stanzas {
-		if !st.every && !st.packaging && manual != strings.HasPrefix(strings.ToLower(st.line), "gfdl") && (manual || ofManuals(st.files)) {
+		if !st.every && !st.packaging && st.line != every.line && (manual || ofManuals(st.files)) {
 			other = st
 			break
 		}
@@ -143,12 +150,18 @@ func ofManuals(files string) bool {
 	return false
 }
 
-// documents reports whether most of the files of a package are to be read.
+// documents reports whether a package has no programs, and most of its files are to
+// be read.
 func documents(paths []string) bool {
 	n, read := 0, 0
 	for _, name := range paths {
-		if strings.HasPrefix(name, "/usr/share/doc/") && (strings.HasSuffix(name, "/copyright") || strings.Contains(name, "/changelog")) {
+		if usual(name) {
 			continue
+		}
+		for _, dir := range []string{"/usr/bin/", "/usr/sbin/", "/bin/", "/sbin/", "/usr/lib/", "/lib/", "/usr/games/"} {
+			if strings.HasPrefix(name, dir) {
+				return false
+			}
 		}
 		n++
 		for _, dir := range []string{"/usr/share/doc/", "/usr/share/info/", "/usr/share/doc-base/", "/usr/share/gtk-doc/", "/usr/share/help/"} {
@@ -160,10 +173,19 @@ func documents(paths []string) bool {
 	return n > 0 && read*5 >= n*4
 }
 
+// usual reports files about a package that any has, be it empty.
+func usual(name string) bool {
+	if !strings.HasPrefix(name, "/usr/share/doc/") && !strings.HasPrefix(name, "/usr/share/lintian/") {
+		return false
+	}
+	base := strings.TrimSuffix(path.Base(name), ".gz")
+	return base == "copyright" || strings.HasPrefix(base, "changelog") || base == strings.ToUpper(base) || base == "README.Debian" || base == "NEWS.Debian"
+}
+
 // empty reports whether a package has nothing but its copyright file and the like:
 // it only draws in others.
 func empty(paths []string) bool {
-	return len(paths) > 0 && !slices.ContainsFunc(paths, func(name string) bool { return !strings.HasPrefix(name, "/usr/share/doc/") })
+	return len(paths) > 0 && !slices.ContainsFunc(paths, func(name string) bool { return !usual(name) })
 }
 
 // files gives the paths of a package that are no directories; none if its list
@@ -190,12 +212,19 @@ func files(h *host.Host, list string) []string {
 
 // ownFiles reports whether a Files field names the directory that a package is
 // built from: of the package libuuid1 from the source util-linux, libuuid/*; of
-// libaudit1 from audit, lib/*. A source's directory of its own name has the sources
+// libaudit1 from audit, lib/*; of hunspell-pt-br, dictionaries/pt_BR/*. A source's directory of its own name has the sources
 // of all its packages.
 func ownFiles(files string, r *record) bool {
 	source := r.source
 	if source == "" || source == r.name {
 		return false
+	}
+	for glob := range strings.FieldsSeq(files) {
+		dir, ok := strings.CutSuffix(glob, "/*")
+		part := strings.ReplaceAll(strings.ToLower(path.Base(dir)), "_", "-")
+		if ok && len(part) > 2 && strings.HasSuffix(r.name, "-"+part) && !slices.Contains([]string{"doc", "dev", "data", "common", "tests", "examples"}, part) {
+			return true
+		}
 	}
 	stem := strings.TrimRight(strings.TrimSuffix(r.name, "-dev"), "0123456789.-")
 	library := strings.HasPrefix(stem, "lib") && !strings.HasPrefix(source, "lib")

@@ -25,8 +25,12 @@ func parseProse(in *bufio.Reader, r *record, texts *licence.Texts) (inventory.Li
 		a = texts.Classify(without(text, ofPackagingAlone))
 		a.Freedom = inventory.FreedomUnknown
 	}
+	if a == (licence.Answer{}) { // it may be all that there is
+		a = texts.Classify(text)
+		a.Freedom = inventory.FreedomUnknown
+	}
 	if section := area(r, false); section == areaNonFree || section == areaFirmware {
-		a = notFree(a, r)
+		a = notFree(a, r, text)
 	}
 	if a == (licence.Answer{}) {
 		return inventory.Licence{}, nil
@@ -72,11 +76,11 @@ func ofPackagingAlone(paragraph []byte) bool {
 
 // notFree completes the answer for a package that is not free: words that no licence
 // has, alone or beside one that is free, are named after the package.
-func notFree(a licence.Answer, r *record) licence.Answer {
+func notFree(a licence.Answer, r *record, text []byte) licence.Answer {
 	own := spdx.Reference(r.name)
 	switch {
 	case own == "":
-	case a.Expression == "":
+	case a.Expression == "", bytes.Contains(text, []byte("additional restrictions")):
 		a.Expression = own
 	default:
 		if joined, freedom := spdx.Expression("(" + a.Expression + ") AND " + own); a.Freedom != inventory.NonFree && freedom == inventory.FreedomUnknown && free(a.Expression) {

@@ -81,12 +81,23 @@ func (t *terms) exact(line, expression string, freedom inventory.Freedom, commen
 	switch {
 	case with && strings.HasPrefix(addition, "AdditionRef-") && said != "":
 		addition = said
-	case !with && said != "":
+	case !with && said != "" && !ofHelpers(said):
 		addition = said
 	case !with:
 		return spdx.Expression(base)
 	}
 	return spdx.Expression(base + " WITH " + addition)
+}
+
+// ofHelpers reports exceptions for what programs generate and packages copy: those
+// are for files of a source, not for its work, unless the name says so.
+func ofHelpers(addition string) bool {
+	for _, begin := range []string{"Autoconf-", "Libtool-", "Bison-", "Texinfo-"} {
+		if strings.HasPrefix(addition, begin) {
+			return true
+		}
+	}
+	return false
 }
 
 // effective gives the terms of a stanza that count: where its comment names those of

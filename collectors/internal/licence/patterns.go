@@ -87,6 +87,8 @@ func ownPatterns() map[string][]string {
 		"LicenseRef-Microsoft":               {"Microsoft Software License Terms", "Microsoft Software Supplemental License Terms", "MICROSOFT SOFTWARE END USER LICENSE"},
 		"Vixie-Cron":                         {"Distribute freely, except don't remove my name from the source or documentation"},
 		"Info-ZIP":                           {"Info-ZIP is defined as the following set of individuals"},
+		"BSD-4.3RENO":                        {"source distributions retain this entire copyright notice and comment, and 2 distributions including binaries display the following acknowledgement"},
+		"BSD-4.3TAHOE":                       {"provided that the above copyright notice and this paragraph are duplicated in all such forms and that any documentation, advertising materials, and other materials related to such distribution and use acknowledge"},
 		"FDK-AAC":                            {"Software License for The Fraunhofer FDK AAC Codec Library for Android", "The Fraunhofer FDK AAC Codec Library for Android FDK AAC Codec is software that implements"},
 		"PSF-2.0":                            {"PYTHON SOFTWARE FOUNDATION LICENSE VERSION 2"},
 		"Python-2.0.1":                       {"Python 1.6.1 is made available subject to the terms and conditions in CNRI's License Agreement"},
