@@ -25,7 +25,7 @@ func parseProse(in *bufio.Reader, r *record, texts *licence.Texts) (inventory.Li
 		a = texts.Classify(without(text, ofPackagingAlone))
 		a.Freedom = inventory.FreedomUnknown
 	}
-	if a == (licence.Answer{}) { // it may be all that there is
+	if a == (licence.Answer{}) && area(r, false) == areaContrib { // scripts that fetch what is not free are all that there is
 		a = texts.Classify(text)
 		a.Freedom = inventory.FreedomUnknown
 	}

@@ -10,6 +10,7 @@ import (
 
 	"cityward/collectors/internal/host"
 	"cityward/collectors/internal/installed"
+	"cityward/collectors/internal/licence"
 	"cityward/collectors/internal/program"
 	"cityward/collectors/internal/spdx"
 	"cityward/collectors/inventory"
@@ -71,17 +72,16 @@ func (d *described) component(at string) inventory.Component {
 	return c
 }
 
-func readTerms(h *host.Host, file string) (inventory.Licence, error) {
+func readTerms(h *host.Host, texts *licence.Texts, file string) (inventory.Licence, error) {
 	data, err := h.ReadFile(file, sizeTerms)
 	if err != nil {
 		return inventory.Licence{}, err
 	}
-	return termsOf(data), nil
+	return texts.Complete(termsOf(data), data), nil
 }
 
-// termsOf reads a file with terms: the place where texts are told apart, once
-// there is a room for that. Only an SPDX tag is understood; the first line is what
-// the maker calls it, and no more than that.
+// termsOf reads the SPDX tag of a file with terms; without one, the first line is
+// what the maker calls it, and no more than that.
 func termsOf(text []byte) inventory.Licence {
 	for line := range bytes.Lines(text) {
 		_, tag, ok := bytes.Cut(line, []byte("SPDX-License-Identifier:"))

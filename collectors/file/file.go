@@ -23,6 +23,7 @@ import (
 
 	"cityward/collectors/internal/host"
 	"cityward/collectors/internal/installed"
+	"cityward/collectors/internal/licence"
 	"cityward/collectors/inventory"
 )
 
@@ -37,6 +38,7 @@ const (
 type Collector struct {
 	host     *host.Host
 	local    *installed.Local
+	texts    *licence.Texts
 	seen     installed.Seen
 	programs installed.Files[described]
 	terms    installed.Files[inventory.Licence]
@@ -44,8 +46,11 @@ type Collector struct {
 }
 
 // New returns a collector of the files below h's root. local is the walk that it
-// shares with other rooms, whose gaps it reports.
-func New(h *host.Host, local *installed.Local) *Collector { return &Collector{host: h, local: local} }
+// shares with other rooms, whose gaps it reports. Texts of licences are read by
+// texts.
+func New(h *host.Host, local *installed.Local, texts *licence.Texts) *Collector {
+	return &Collector{host: h, local: local, texts: texts}
+}
 
 // Collect returns the trees and single files.
 func (c *Collector) Collect(ctx context.Context, _ *inventory.Facts) (inventory.Facts, error) {
@@ -146,7 +151,7 @@ func (r *round) add(u *unit) {
 // licence gives what the first file with terms says.
 func (r *round) licence(files []string) inventory.Licence {
 	for _, file := range files {
-		l, err := r.Collector.terms.Get(r.host, file, func() (inventory.Licence, error) { return readTerms(r.host, file) })
+		l, err := r.Collector.terms.Get(r.host, file, func() (inventory.Licence, error) { return readTerms(r.host, r.Collector.texts, file) })
 		if err != nil && !host.Gone(err) {
 			r.terms.Add(file + ": " + host.Cause(err))
 		}

@@ -52,7 +52,7 @@ func collect(t *testing.T, files map[string][]byte) (inventory.Facts, *Collector
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = h.Close() })
-	c := New(h, installed.NewLocal(h))
+	c := New(h, installed.NewLocal(h), texts)
 	facts, err := c.Collect(t.Context(), &inventory.Facts{})
 	if err != nil {
 		t.Fatal(err)

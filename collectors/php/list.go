@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"path"
 	"strings"
 
 	"cityward/collectors/internal/host"
 	"cityward/collectors/internal/installed"
+	"cityward/collectors/internal/licence"
 	"cityward/collectors/internal/spdx"
 	"cityward/collectors/inventory"
 )
@@ -24,12 +26,21 @@ var (
 	errMany = errors.New("too many packages")
 )
 
-func read(h *host.Host, path string) ([]inventory.Component, error) {
-	data, err := h.ReadFile(path, sizeList)
+func read(h *host.Host, texts *licence.Texts, file string) ([]inventory.Component, error) {
+	data, err := h.ReadFile(file, sizeList)
 	if err != nil {
 		return nil, err
 	}
-	return parseList(data)
+	list, err := parseList(data)
+	vendor := path.Dir(path.Dir(file)) // of vendor/composer/installed.json
+	for i := range list {
+		l := &list[i].Licence
+		if dir := path.Join(vendor, list[i].Name); licence.Open(*l) && strings.HasPrefix(dir, vendor+"/") {
+			*l = texts.Complete(*l, installed.Licences(h, dir)...)
+		}
+		*l = licence.Named(*l, list[i].Name)
+	}
+	return list, err
 }
 
 // entry is what is wanted of a package, by Composer's schema.
@@ -88,13 +99,13 @@ func (e *entry) component() inventory.Component {
 	version := host.Text(e.Version, 256)
 	return inventory.Component{
 		Ecosystem: name, Name: full, Version: version, Supplier: supplier,
-		PURL: installed.PURL("composer", vendor, project, version), Licence: licence(e.License),
+		PURL: installed.PURL("composer", vendor, project, version), Licence: stated(e.License),
 	}
 }
 
-// licence reads the field: an expression, or a list of which, by the schema, one
+// stated reads the field: an expression, or a list of which, by the schema, one
 // may be chosen.
-func licence(raw json.RawMessage) inventory.Licence {
+func stated(raw json.RawMessage) inventory.Licence {
 	var names []string
 	var one string
 	switch {
