@@ -107,7 +107,7 @@ func All() []Spec {
 		{"rust", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return rust.New(m.Host, m.local) }},
 		{"ruby", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return ruby.New(m.Host, m.local, m.texts) }},
 		{"php", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return php.New(m.Host, m.local, m.texts) }},
-		{"dotnet", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return dotnet.New(m.Host, m.local) }},
+		{"dotnet", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return dotnet.New(m.Host, m.local, m.texts) }},
 		{"flatpak", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return flatpak.New(m.Host) }},
 		{"file", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return file.New(m.Host, m.local, m.texts) }},
 		{"flow", []string{inventory.KindFlows, inventory.KindListeners}, true, func(m *Machine) Collector { return flow.New(m.Host, m.Config, m.kernel) }},

@@ -151,7 +151,7 @@ func (r *round) add(u *unit) {
 // licence gives what the first file with terms says.
 func (r *round) licence(files []string) inventory.Licence {
 	for _, file := range files {
-		l, err := r.Collector.terms.Get(r.host, file, func() (inventory.Licence, error) { return readTerms(r.host, r.Collector.texts, file) })
+		l, err := r.Collector.terms.Get(r.host, file, func() (inventory.Licence, error) { return readTerms(r.host, r.texts, file) })
 		if err != nil && !host.Gone(err) {
 			r.terms.Add(file + ": " + host.Cause(err))
 		}
