@@ -27,7 +27,7 @@ func (t *terms) main(r *record, texts *licence.Texts, list func() []string) stan
 	case own.line != "" && (every.line == "" || list == nil || !empty(list())):
 		chosen = own
 	case every.line == "":
-		chosen = stanza{line: t.together()}
+		chosen = t.together()
 	default:
 		if st, ok := t.byFiles(every, list); ok {
 			chosen = st
@@ -44,7 +44,7 @@ func (t *terms) main(r *record, texts *licence.Texts, list func() []string) stan
 
 // together joins the terms of all files that are not the packaging, but for those
 // of few files. Of too many, the first are the program's, by custom.
-func (t *terms) together() string {
+func (t *terms) together() stanza {
 	const limit = 8
 	weight := make(map[string]int)
 	all := 0
@@ -56,14 +56,14 @@ func (t *terms) together() string {
 		n := len(strings.Fields(st.files))
 		all += n
 		if weight[st.line] += n; !slices.ContainsFunc(lines, func(line string) bool { return strings.EqualFold(line, st.line) }) {
-			lines = append(lines, st.line)
+			if lines = append(lines, st.line); len(lines) > limit {
+				return stanza{line: lines[0]}
+			}
 		}
 	}
-	if len(lines) > limit {
-		return lines[0]
-	}
+	whole := strings.Join(lines, ", and ") // the comma binds least
 	lines = slices.DeleteFunc(lines, func(line string) bool { return weight[line]*20 < all })
-	return strings.Join(lines, ", and ") // the comma binds least
+	return stanza{line: strings.Join(lines, ", and "), whole: whole}
 }
 
 // notFree gives, of a package that is not free, the terms that are why: where those
@@ -77,7 +77,7 @@ func (t *terms) notFree(chosen stanza, texts *licence.Texts) stanza {
 	if len(t.stanzas) > 512 {
 		return chosen
 	}
-	if chosen.line == t.together() {
+	if chosen.line == t.together().line {
 		chosen = stanza{} // parts that are free do not matter
 	} else if chosen.line != "" && !free(chosen) {
 		return chosen
@@ -97,7 +97,7 @@ func (t *terms) notFree(chosen stanza, texts *licence.Texts) stanza {
 	}
 	if len(lines) == 0 || len(lines) > most {
 		if chosen.line == "" {
-			chosen.line = t.together()
+			return t.together()
 		}
 		return chosen
 	}
@@ -122,10 +122,14 @@ func (t *terms) byFiles(every stanza, list func() []string) (stanza, bool) {
 	if !manual {
 		return other, documents(paths)
 	}
+	programs := 0
 	for _, name := range paths {
 		dir, base := path.Split(name)
 		if dir != "/usr/bin/" && dir != "/bin/" && dir != "/sbin/" && dir != "/usr/sbin/" {
 			continue
+		}
+		if programs++; programs > 64 {
+			break
 		}
 		for _, st := range t.stanzas {
 			if strings.HasPrefix(st.files, base+"/*") || strings.Contains(st.files, "\n"+base+"/*") || strings.Contains(st.files, " "+base+"/*") {

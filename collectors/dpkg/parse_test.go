@@ -69,6 +69,8 @@ func TestChosenStanza(t *testing.T) {
 		{"exception in a comment", format + "\nFiles: *\nLicense: GPL-2+\nComment:\n An OpenSSL exception is there: linking with OpenSSL is allowed.\n", "acme", "net", nil, "GPL-2.0-or-later WITH AdditionRef-OpenSSL-exception", inventory.Free},
 		{"exception in many words", format + "\nFiles: *\nLicense: LGPL-3+ with special exception of the copyright holders\n", "acme", "net", nil, "LGPL-3.0-or-later WITH AdditionRef-special-exception-of-the-copyright-holders", inventory.FreedomUnknown},
 		{"version of the grant", format + "\nFiles: *\nLicense: LGPL-2+\n It is licensed under the GNU LGPL, either version 2.1 or (at your option) any later version.\n", "acme", "net", nil, "LGPL-2.1-or-later", inventory.Free},
+		{"most files, and others that are not free", format + "\nFiles: *\nLicense: MPL-2.0 and BUSL-1.1\nComment:\n The majority of the files are under MPL-2.0.\n", "acme", "net", nil, "MPL-2.0", inventory.NonFree},
+		{"few files that are not free", format + "\nFiles: " + strings.Repeat("a ", 40) + "\nLicense: ISC\n\nFiles: b\nLicense: BUSL-1.1\n", "acme", "net", nil, "ISC", inventory.NonFree},
 		{"few files", format + "\nFiles: " + strings.Repeat("a ", 40) + "\nLicense: ISC\n\nFiles: b\nLicense: Expat\n", "acme", "net", nil, "ISC", inventory.Free},
 		{"own words that are not free", "Do what you like on Sundays.\n", "acme", "non-free/net", nil, "LicenseRef-acme", inventory.NonFree},
 	} {

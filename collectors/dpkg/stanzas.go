@@ -10,7 +10,11 @@ import (
 	"cityward/collectors/inventory"
 )
 
-// sizeTexts bounds the texts that are kept of one copyright file, in bytes.
+// mostStanzas bounds what is looked through for each file of a package.
+const mostStanzas = 8 << 10
+
+// sizeTexts bounds the texts that are kept of one copyright file, and the fields
+// beside them, in bytes.
 const sizeTexts = 4 << 20
 
 // terms is what a machine-readable copyright file says, version 1.0 of the format.
@@ -19,13 +23,16 @@ type terms struct {
 	stanzas []stanza
 
 	texts map[string][]byte // by name, lower case and with dashes
-	size  int
+	size  int // of the texts
+	// fields is the size of what is kept of the stanzas.
+	fields int
 }
 
 // stanza is what a file says of some files.
 type stanza struct {
 	files, comment   string
 	line             string // first line of the License field
+	whole            string // all terms, where line leaves out those of few files
 	every, packaging bool   // all files, or nothing but the packaging
 }
 
@@ -44,11 +51,12 @@ func parseStanzas(in *bufio.Reader, r *record, texts *licence.Texts, list func()
 		case first:
 			t.header = line
 		case line == "" && len(text) == 0, len(s.values[0]) == 0:
-		case t.size+len(s.values[0])+len(s.values[2]) > sizeTexts:
+		case len(t.stanzas) >= mostStanzas || t.fields > sizeTexts:
+			return inventory.Licence{}, errTooLong
 		default:
 			st := stanza{files: string(s.values[0]), line: t.named(line, text), comment: string(s.values[2])}
 			st.every, st.packaging = globs(s.values[0])
-			t.size += len(st.files) + len(st.comment)
+			t.fields += len(st.files) + len(st.comment)
 			t.stanzas = append(t.stanzas, st)
 		}
 	}

@@ -12,8 +12,22 @@ import (
 
 // conclude reads a License line. What a name of the packager's own means, its
 // text says; without one that is known it is a reference.
+//
+// Terms that the answer leaves out count for its freedom: all must be free.
 func (t *terms) conclude(st stanza, texts *licence.Texts) (string, inventory.Freedom) {
 	line := effective(st)
+	expression, freedom := t.read(line, st.comment, texts)
+	for _, whole := range []string{st.line, st.whole} {
+		if whole == "" || whole == line || freedom != inventory.Free {
+			continue
+		}
+		_, freedom = t.read(whole, "", texts)
+	}
+	return expression, freedom
+}
+
+// read reads a License line, with the comment of its stanza.
+func (t *terms) read(line, comment string, texts *licence.Texts) (string, inventory.Freedom) {
 	resolve := func(name string) (string, inventory.Freedom) {
 		return t.resolve(name, texts)
 	}
@@ -22,14 +36,16 @@ func (t *terms) conclude(st stanza, texts *licence.Texts) (string, inventory.Fre
 		return a.Expression, a.Freedom
 	}
 	if expression, freedom := spdx.DebianText(line, resolve); expression != "" {
-		return t.exact(line, expression, freedom, st.comment)
+		return t.exact(line, expression, freedom, comment)
 	}
 	if base, addition, ok := strings.Cut(line, " with "); ok { // an exception in many words
 		if expression, freedom := spdx.DebianText(base, nil); expression != "" && !strings.Contains(expression, " ") {
-			if exact, free := t.exact(line, expression, freedom, st.comment); strings.Contains(exact, " WITH ") {
+			if exact, free := t.exact(line, expression, freedom, comment); strings.Contains(exact, " WITH ") {
 				return exact, free
 			}
-			return expression + " WITH AdditionRef-" + strings.TrimPrefix(spdx.Reference(addition), "LicenseRef-"), inventory.FreedomUnknown
+			if own, ok := strings.CutPrefix(spdx.Reference(addition), "LicenseRef-"); ok {
+				return expression + " WITH AdditionRef-" + own, inventory.FreedomUnknown
+			}
 		}
 	}
 	if prose(line) {
@@ -69,7 +85,7 @@ func (t *terms) textOf(name string) []byte {
 // is only a summary, and adds the exception that the grant or a comment has.
 func (t *terms) exact(line, expression string, freedom inventory.Freedom, comment string) (string, inventory.Freedom) {
 	base, addition, with := strings.Cut(expression, " WITH ")
-	if spdx.GNU(strings.ToLower(base)) != base {
+	if spdx.GNU(strings.ToLower(base)) != base || freedom == inventory.NonFree {
 		return expression, freedom
 	}
 	text := t.textOf(line)

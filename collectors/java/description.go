@@ -267,7 +267,13 @@ func bundleLicence(value string) inventory.Licence {
 	if one, freedom := spdx.Named(value); one != "" { // a name with a comma in it
 		return inventory.Licence{Declared: host.Text(value, 256), Expression: one, Freedom: freedom, Source: "Bundle-License"}
 	}
-	return jointly(names, "Bundle-License")
+	l := jointly(names, "Bundle-License")
+	for _, named := range names { // that one may be chosen is Maven's rule: here all must be free
+		if _, freedom := spdx.Named(named); freedom != inventory.Free && l.Freedom == inventory.Free {
+			l.Freedom = inventory.FreedomUnknown
+		}
+	}
+	return l
 }
 
 // jointly joins several terms, of which by Maven's manual one may be chosen. One
