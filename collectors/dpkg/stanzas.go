@@ -23,7 +23,7 @@ type terms struct {
 	stanzas []stanza
 
 	texts map[string][]byte // by name, lower case and with dashes
-	size  int // of the texts
+	size  int               // of the texts
 	// fields is the size of what is kept of the stanzas.
 	fields int
 }
