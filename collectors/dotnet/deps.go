@@ -6,11 +6,13 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"path"
 	"slices"
 	"strings"
 
 	"cityward/collectors/internal/host"
 	"cityward/collectors/internal/installed"
+	"cityward/collectors/internal/licence"
 	"cityward/collectors/internal/spdx"
 	"cityward/collectors/inventory"
 )
@@ -97,12 +99,16 @@ func component(key, kind string) inventory.Component {
 	return c
 }
 
-func readTerms(h *host.Host, path string) (inventory.Licence, error) {
-	data, err := h.ReadFile(path, sizeSpec)
+func readTerms(h *host.Host, texts *licence.Texts, file string) (inventory.Licence, error) {
+	data, err := h.ReadFile(file, sizeSpec)
 	if err != nil {
 		return inventory.Licence{}, err
 	}
-	return parseSpec(data)
+	l, err := parseSpec(data)
+	if err == nil && licence.Open(l) {
+		l = texts.Complete(l, installed.Licences(h, path.Dir(file))...)
+	}
+	return licence.Named(l, strings.TrimSuffix(path.Base(file), ".nuspec")), err
 }
 
 // parseSpec reads the licence of a nuspec: an expression, the name of a file, or

@@ -20,6 +20,7 @@ import (
 
 	"cityward/collectors/internal/host"
 	"cityward/collectors/internal/installed"
+	"cityward/collectors/internal/licence"
 	"cityward/collectors/inventory"
 )
 
@@ -34,6 +35,7 @@ const (
 type Collector struct {
 	host  *host.Host
 	local *installed.Local
+	texts *licence.Texts
 	seen  installed.Seen
 	tree  installed.Tree
 	lists installed.Descriptions
@@ -41,9 +43,9 @@ type Collector struct {
 }
 
 // New returns a collector of the libraries below h's root. local is the walk that
-// it shares with other rooms.
-func New(h *host.Host, local *installed.Local) *Collector {
-	return &Collector{host: h, local: local, tree: installed.Tree{Host: h}}
+// it shares with other rooms. Texts of licences are read by texts.
+func New(h *host.Host, local *installed.Local, texts *licence.Texts) *Collector {
+	return &Collector{host: h, local: local, texts: texts, tree: installed.Tree{Host: h}}
 }
 
 // Collect returns the libraries.
@@ -119,8 +121,8 @@ func (c *Collector) license(components []inventory.Component) {
 		}
 		for _, folder := range folders {
 			file := path.Join(folder, library, strings.ToLower(components[i].Version), library+".nuspec")
-			l, err := c.terms.Get(c.host, file, func() (inventory.Licence, error) { return readTerms(c.host, file) })
-			if err == nil && l.Declared != "" {
+			l, err := c.terms.Get(c.host, file, func() (inventory.Licence, error) { return readTerms(c.host, c.texts, file) })
+			if err == nil && l != (inventory.Licence{}) {
 				components[i].Licence = l
 				break
 			}

@@ -37,7 +37,7 @@ func collect(t testing.TB, c *Collector, seen *inventory.Facts) inventory.Facts 
 
 func at(t testing.TB, root string) *Collector {
 	h := open(t, root)
-	return New(h, installed.NewLocal(h))
+	return New(h, installed.NewLocal(h), texts)
 }
 
 const deps = "testdata/host/opt/autorest/AutoRest.CSharp.deps.json"
@@ -69,7 +69,7 @@ func TestCollect(t *testing.T) {
 // A program that runs elsewhere, by the runtime or by itself.
 func TestRunning(t *testing.T) {
 	h := open(t, "testdata/run")
-	c := New(h, installed.NewLocal(h))
+	c := New(h, installed.NewLocal(h), texts)
 	st, err := h.Stat("/usr/bin/dotnet")
 	if err != nil {
 		t.Fatal(err)

@@ -41,7 +41,7 @@ func (db *database) licence(h *host.Host, in *bufio.Reader, r *record, texts *li
 	defer f.Close()
 	bounded := &io.LimitedReader{R: f, N: sizeCopyright}
 	in.Reset(bounded)
-	l, err := parseCopyright(in, r, texts)
+	l, err := parseCopyright(in, r, texts, func() []string { return files(h, r.list) })
 	if err == nil && bounded.N == 0 {
 		err = errTooLong
 	}
@@ -59,16 +59,17 @@ type subject struct {
 	name  string
 }
 
-// parseCopyright reads the main licence of a package from its copyright file.
-func parseCopyright(in *bufio.Reader, r *record, texts *licence.Texts) (inventory.Licence, error) {
+// parseCopyright reads the main licence of a package from its copyright file. list
+// gives the package's files, for where several terms may be meant.
+func parseCopyright(in *bufio.Reader, r *record, texts *licence.Texts, list func() []string) (inventory.Licence, error) {
 	head, err := in.Peek(min(in.Size(), 2048))
 	if err != nil && !errors.Is(err, io.EOF) {
 		return inventory.Licence{}, err
 	}
 	if machineReadable(head) {
-		return parseStanzas(in, r, texts)
+		return parseStanzas(in, r, texts, list)
 	}
-	return parseProse(in, texts)
+	return parseProse(in, r, texts)
 }
 
 // machineReadable looks for the field that must be in the first stanza of a

@@ -38,11 +38,47 @@ func TestParseCopyright(t *testing.T) {
 		{"empty", "", inventory.Licence{}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := parseCopyright(reader(test.text), &record{name: "acme"}, texts)
+			got, err := parseCopyright(reader(test.text), &record{name: "acme"}, texts, nil)
 			if err != nil || got != test.want {
 				t.Errorf("got %+v, %v\nwant %+v", got, err, test.want)
 			}
 		})
+	}
+}
+
+// The stanza of what a package has speaks for it.
+func TestChosenStanza(t *testing.T) {
+	const (
+		format   = "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n"
+		manual   = format + "\nFiles: *\nLicense: GPL-3+\n\nFiles: doc/*.texi\nLicense: GFDL-1.3+\n"
+		programs = format + "\nFiles: *\nLicense: GFDL-NIV-1.3+\n\nFiles: lib/*\nLicense: LGPL-3+\n\nFiles: acme/*\nLicense: GPL-3+\n"
+	)
+	for _, test := range []struct {
+		name, text, pkg, section string
+		list                     []string
+		want                     string
+		freedom                  inventory.Freedom
+	}{
+		{"manual", manual, "acme-doc", "doc", []string{"/usr/share/info/acme.info.gz"}, "GFDL-1.3-or-later", inventory.Free},
+		{"program beside its manual", manual, "acme", "utils", []string{"/usr/bin/acme", "/usr/share/info/acme.info.gz"}, "GPL-3.0-or-later", inventory.Free},
+		{"nothing but news", manual, "acme", "utils", []string{"/usr/share/doc/acme/NEWS.gz", "/usr/share/doc/acme/copyright"}, "GPL-3.0-or-later", inventory.Free},
+		{"program of a source that is a manual", programs, "acme", "utils", []string{"/usr/bin/acme"}, "GPL-3.0-or-later", inventory.Free},
+		{"not free in a part", format + "\nFiles: *\nLicense: GPL-2\n\nFiles: fw/*\nLicense: Acme\n You may not reverse engineer it.\n", "acme", "non-free/misc", nil, "LicenseRef-Acme", inventory.NonFree},
+		{"directory in the name", format + "\nFiles: *\nLicense: GPL-2\n\nFiles: dictionaries/pt_BR/*\nLicense: LGPL-3\n", "words-pt-br", "text", nil, "LGPL-3.0-only", inventory.Free},
+		{"most files", format + "\nFiles: *\nLicense: MPL-2.0 and ISC\nComment:\n The majority of the files are under MPL-2.0.\n", "acme", "net", nil, "MPL-2.0", inventory.Free},
+		{"exception in a comment", format + "\nFiles: *\nLicense: GPL-2+\nComment:\n An OpenSSL exception is there: linking with OpenSSL is allowed.\n", "acme", "net", nil, "GPL-2.0-or-later WITH AdditionRef-OpenSSL-exception", inventory.Free},
+		{"exception in many words", format + "\nFiles: *\nLicense: LGPL-3+ with special exception of the copyright holders\n", "acme", "net", nil, "LGPL-3.0-or-later WITH AdditionRef-special-exception-of-the-copyright-holders", inventory.FreedomUnknown},
+		{"version of the grant", format + "\nFiles: *\nLicense: LGPL-2+\n It is licensed under the GNU LGPL, either version 2.1 or (at your option) any later version.\n", "acme", "net", nil, "LGPL-2.1-or-later", inventory.Free},
+		{"most files, and others that are not free", format + "\nFiles: *\nLicense: MPL-2.0 and BUSL-1.1\nComment:\n The majority of the files are under MPL-2.0.\n", "acme", "net", nil, "MPL-2.0", inventory.NonFree},
+		{"few files that are not free", format + "\nFiles: " + strings.Repeat("a ", 40) + "\nLicense: ISC\n\nFiles: b\nLicense: BUSL-1.1\n", "acme", "net", nil, "ISC", inventory.NonFree},
+		{"few files", format + "\nFiles: " + strings.Repeat("a ", 40) + "\nLicense: ISC\n\nFiles: b\nLicense: Expat\n", "acme", "net", nil, "ISC", inventory.Free},
+		{"own words that are not free", "Do what you like on Sundays.\n", "acme", "non-free/net", nil, "LicenseRef-acme", inventory.NonFree},
+	} {
+		r := &record{name: test.pkg, source: "source", section: test.section}
+		l, err := parseCopyright(reader(test.text), r, texts, func() []string { return test.list })
+		if err != nil || l.Expression != test.want || l.Freedom != test.freedom {
+			t.Errorf("%s: got %+v, %v, want %s", test.name, l, err, test.want)
+		}
 	}
 }
 
@@ -144,7 +180,7 @@ func FuzzStatus(f *testing.F) {
 func FuzzCopyright(f *testing.F) {
 	seeds(f, "usr/share/doc")
 	f.Fuzz(func(t *testing.T, text string) {
-		l, err := parseCopyright(reader(text), &record{name: "acme"}, texts)
+		l, err := parseCopyright(reader(text), &record{name: "acme"}, texts, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

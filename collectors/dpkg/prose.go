@@ -6,12 +6,13 @@ import (
 	"io"
 
 	"cityward/collectors/internal/licence"
+	"cityward/collectors/internal/spdx"
 	"cityward/collectors/inventory"
 )
 
 // parseProse reads a copyright file in free words. What it says of the packaging,
 // which often has another licence, counts only where nothing else is said.
-func parseProse(in *bufio.Reader, texts *licence.Texts) (inventory.Licence, error) {
+func parseProse(in *bufio.Reader, r *record, texts *licence.Texts) (inventory.Licence, error) {
 	text, err := io.ReadAll(io.LimitReader(in, licence.MostText+1))
 	if err != nil {
 		return inventory.Licence{}, err
@@ -23,6 +24,13 @@ func parseProse(in *bufio.Reader, texts *licence.Texts) (inventory.Licence, erro
 	if a == (licence.Answer{}) { // what was made for Debian has no other terms than the package's
 		a = texts.Classify(without(text, ofPackagingAlone))
 		a.Freedom = inventory.FreedomUnknown
+	}
+	if a == (licence.Answer{}) && area(r, false) == areaContrib { // scripts that fetch what is not free are all that there is
+		a = texts.Classify(text)
+		a.Freedom = inventory.FreedomUnknown
+	}
+	if section := area(r, false); section == areaNonFree || section == areaFirmware {
+		a = notFree(a, r, text)
 	}
 	if a == (licence.Answer{}) {
 		return inventory.Licence{}, nil
@@ -64,4 +72,26 @@ func ofPackaging(paragraph []byte) bool {
 func ofPackagingAlone(paragraph []byte) bool {
 	lower := bytes.ToLower(paragraph)
 	return bytes.Contains(lower, []byte("packaging")) || bytes.Contains(lower, []byte("debian/*"))
+}
+
+// notFree completes the answer for a package that is not free: words that no licence
+// has, alone or beside one that is free, are named after the package.
+func notFree(a licence.Answer, r *record, text []byte) licence.Answer {
+	own := spdx.Reference(r.name)
+	switch {
+	case own == "":
+	case a.Expression == "", bytes.Contains(text, []byte("additional restrictions")):
+		a.Expression = own
+	default:
+		if joined, freedom := spdx.Expression("(" + a.Expression + ") AND " + own); a.Freedom != inventory.NonFree && freedom == inventory.FreedomUnknown && free(a.Expression) {
+			a.Expression = joined
+		}
+	}
+	a.Freedom = inventory.NonFree
+	return a
+}
+
+func free(expression string) bool {
+	_, freedom := spdx.Expression(expression)
+	return freedom == inventory.Free
 }

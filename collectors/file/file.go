@@ -39,10 +39,10 @@ const (
 type Collector struct {
 	host     *host.Host
 	local    *installed.Local
+	texts    *licence.Texts
 	seen     installed.Seen
 	programs installed.Files[described]
 	terms    installed.Files[inventory.Licence]
-	texts    *licence.Texts
 	owned    installed.Owned
 }
 

@@ -56,7 +56,7 @@ func collect(t *testing.T, files map[string][]byte) inventory.Facts {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = h.Close() })
-	c := New(h, installed.NewLocal(h), licence.New(""))
+	c := New(h, installed.NewLocal(h), texts)
 	facts, err := c.Collect(t.Context(), &inventory.Facts{})
 	if err != nil {
 		t.Fatal(err)

@@ -117,6 +117,9 @@ func (u *unpacking) archive(r io.ReaderAt, size int64, base string, depth int) e
 		l := &found[len(found)-1].Licence
 		*l = u.complete(*l, terms)
 	}
+	for i := range found {
+		found[i].Licence = licence.Named(found[i].Licence, found[i].Name)
+	}
 	if len(u.components)+len(found) > mostFound {
 		u.cut = errBudget
 		return nil

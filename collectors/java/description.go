@@ -70,10 +70,22 @@ func parseProperties(data []byte) (group, artifact, version string) {
 	return group, artifact, version
 }
 
-// parseProject reads the names of the licences in a pom.xml. What is inherited
-// is not there.
+// better gives the name of a licence, or its address where that alone is known.
+func better(named, address string) string {
+	if id, _ := spdx.Named(named); id != "" || address == "" {
+		return named
+	}
+	if id, _ := spdx.Named(address); id != "" || named == "" {
+		return address
+	}
+	return named
+}
+
+// parseProject reads the names of the licences in a pom.xml, or their addresses.
+// What is inherited is not there.
 func parseProject(data []byte) []string {
 	var licences []string
+	var named, address string
 	dec := xml.NewDecoder(bytes.NewReader(data))
 	dec.Strict = false
 	var stack []string
@@ -87,10 +99,20 @@ func parseProject(data []byte) []string {
 			stack = append(stack, t.Name.Local)
 		case xml.EndElement:
 			stack = stack[:max(len(stack)-1, 0)]
-		case xml.CharData:
-			if len(stack) == 4 && slices.Equal(stack, []string{"project", "licenses", "license", "name"}) {
-				if text := host.Text(strings.Join(strings.Fields(string(t)), " "), 256); text != "" && len(licences) < 16 {
+			if len(stack) == 2 && slices.Equal(stack, []string{"project", "licenses"}) {
+				if text := better(named, address); text != "" && len(licences) < 16 {
 					licences = append(licences, text)
+				}
+				named, address = "", ""
+			}
+		case xml.CharData:
+			if len(stack) == 4 && slices.Equal(stack[:3], []string{"project", "licenses", "license"}) {
+				text := host.Text(strings.Join(strings.Fields(string(t)), " "), 256)
+				switch stack[3] {
+				case "name":
+					named = cmp.Or(named, text)
+				case "url":
+					address = cmp.Or(address, text)
 				}
 			}
 		}
@@ -178,7 +200,7 @@ func (p *pom) component() inventory.Component {
 		c.PURL = installed.PURL("generic", "", p.artifact, p.version)
 	}
 	if len(p.licences) > 0 { // by Maven's manual one may be chosen
-		c.Licence = jointly(p.licences, " OR ", "pom.xml")
+		c.Licence = jointly(p.licences, "pom.xml")
 	}
 	return c
 }
@@ -227,7 +249,11 @@ func versionAt(stem string) int {
 // each with attributes after semicolons.
 func bundleLicence(value string) inventory.Licence {
 	var names []string
-	for part := range strings.SplitSeq(value, ",") {
+	quoted := false
+	for part := range strings.FieldsFuncSeq(value, func(r rune) bool {
+		quoted = quoted != (r == '"')
+		return r == ',' && !quoted
+	}) {
 		named, rest, _ := strings.Cut(part, ";")
 		named = strings.Trim(named, "\" \t")
 		if !strings.Contains(rest, "=") && rest != "" || named == "" || named == "<<EXTERNAL>>" {
@@ -241,26 +267,35 @@ func bundleLicence(value string) inventory.Licence {
 	if one, freedom := spdx.Named(value); one != "" { // a name with a comma in it
 		return inventory.Licence{Declared: host.Text(value, 256), Expression: one, Freedom: freedom, Source: "Bundle-License"}
 	}
-	l := jointly(names, " AND ", "Bundle-License")
-	if len(names) > 1 { // whether together or at will is not said
-		l.Expression = ""
+	l := jointly(names, "Bundle-License")
+	for _, named := range names { // that one may be chosen is Maven's rule: here all must be free
+		if _, freedom := spdx.Named(named); freedom != inventory.Free && l.Freedom == inventory.Free {
+			l.Freedom = inventory.FreedomUnknown
+		}
 	}
 	return l
 }
 
-// jointly joins several terms.
-func jointly(names []string, operator, source string) inventory.Licence {
+// jointly joins several terms, of which by Maven's manual one may be chosen. One
+// that is not known is a reference.
+func jointly(names []string, source string) inventory.Licence {
 	l := inventory.Licence{Declared: host.Text(strings.Join(names, ", "), 256), Source: source}
 	if len(names) == 1 {
 		l.Expression, l.Freedom = spdx.Named(names[0])
 		return l
 	}
-	expressions := make([]string, len(names))
-	for i, named := range names {
-		if expressions[i], _ = spdx.Named(named); expressions[i] == "" {
-			return l
+	var expressions []string
+	known := false
+	for _, named := range names {
+		expression, _ := spdx.Named(named)
+		known = known || expression != ""
+		if expression = cmp.Or(expression, spdx.Reference(named)); expression != "" && !slices.Contains(expressions, expression) {
+			expressions = append(expressions, expression)
 		}
 	}
-	l.Expression, l.Freedom = spdx.Expression("(" + strings.Join(expressions, ")"+operator+"(") + ")")
+	if !known {
+		return l
+	}
+	l.Expression, l.Freedom = spdx.Expression("(" + strings.Join(expressions, ") OR (") + ")")
 	return l
 }

@@ -224,9 +224,11 @@ func TestBombs(t *testing.T) {
 func TestBundleLicence(t *testing.T) {
 	for value, want := range map[string]string{
 		`Apache-2.0;link="https://www.apache.org/licenses/LICENSE-2.0.txt"`:        "Apache-2.0",
-		`"Apache License, Version 2.0";link="https://x.example"`:                   "",
+		`"Apache License, Version 2.0";link="https://x.example,y"`:                 "Apache-2.0",
+		"https://www.apache.org/licenses/LICENSE-2.0, Terms of Acme":               "Apache-2.0 OR LicenseRef-Terms-of-Acme",
+		"Terms of Acme, Terms of Others":                                           "",
 		"Apache License, Version 2.0":                                              "Apache-2.0",
-		"http://www.eclipse.org/legal/epl-2.0, https://opensource.org/license/MIT": "",
+		"http://www.eclipse.org/legal/epl-2.0, https://opensource.org/license/MIT": "EPL-2.0 OR MIT",
 		"<<EXTERNAL>>": "",
 	} {
 		if got := bundleLicence(value); got.Expression != want {

@@ -190,11 +190,27 @@ func (s *search) read(dir string) (found, error) {
 	if err == nil {
 		at.manifest, err = parseManifest(data)
 	}
-	if err == nil && licence.Open(at.manifest.licence) {
-		at.manifest.licence = s.texts.Complete(at.manifest.licence, installed.Licences(s.host, dir)...)
+	if err == nil {
+		at.manifest.licence = s.complete(dir, &at.manifest)
 	}
 	at.err = err
 	at.location = located(s.host, dir)
 	at.nested = installed.StampOf(s.host, path.Join(dir, modules)) != installed.Stamp{}
 	return at, nil
+}
+
+// complete answers by texts what the field leaves open: by the file that it names,
+// as npm's manual has it, else by all.
+func (s *search) complete(dir string, m *manifest) inventory.Licence {
+	l := m.licence
+	if licence.Open(l) {
+		texts := installed.Licences(s.host, dir)
+		if file, ok := strings.CutPrefix(l.Declared, "SEE LICENSE IN "); ok && path.Base(file) == strings.TrimPrefix(file, "./") {
+			if text, err := s.host.ReadFile(path.Join(dir, path.Base(file)), licence.MostText); err == nil {
+				texts = [][]byte{text}
+			}
+		}
+		l = s.texts.Complete(l, texts...)
+	}
+	return licence.Named(l, strings.TrimPrefix(m.scope, "@")+"-"+m.name)
 }

@@ -69,11 +69,11 @@ func check(t *testing.T, facts inventory.Facts) {
 		freedom                              inventory.Freedom
 	}{
 		{"pkg:npm/%40npmcli/fs@4.0.0", "GitHub Inc.", "ISC", "ISC", free},
-		{"pkg:npm/closed@2.0.0", "", "UNLICENSED", "", non},
+		{"pkg:npm/closed@2.0.0", "", "UNLICENSED", "LicenseRef-UNLICENSED", non},
 		{"pkg:npm/express@4.19.2", "TJ Holowaychuk <tj@vision-media.example>", "MIT", "MIT", free},
 		{"pkg:npm/npm@10.9.0", "GitHub Inc.", "Artistic-2.0", "Artistic-2.0", free},
 		{"pkg:npm/old@0.1.0%2Bbuild", "", "MIT, Apache-2.0", "MIT OR Apache-2.0", free},
-		{"pkg:npm/own-terms@1.0.0", "", "SEE LICENSE IN LICENSE.txt", "", unknown},
+		{"pkg:npm/own-terms@1.0.0", "", "SEE LICENSE IN LICENSE.txt", "LicenseRef-own-terms", unknown},
 		{"pkg:npm/semver@7.6.3", "", "ISC", "ISC", free},
 	}
 	where := map[string][]inventory.Location{

@@ -9,6 +9,7 @@ import (
 
 	"cityward/collectors/internal/host"
 	"cityward/collectors/internal/installed"
+	"cityward/collectors/internal/licence"
 	"cityward/collectors/internal/spdx"
 	"cityward/collectors/inventory"
 )
@@ -25,20 +26,25 @@ var (
 	errMany = errors.New("too many packages")
 )
 
-func read(h *host.Host, file string) ([]inventory.Component, error) {
+func read(h *host.Host, texts *licence.Texts, file string) ([]inventory.Component, error) {
 	data, err := h.ReadFile(file, sizeList)
 	if err != nil {
 		return nil, err
 	}
-	components, err := parseList(data)
-	dir := path.Dir(installed.Resolved(h, file))
-	for i := range components {
-		for j := range components[i].Locations {
-			l := &components[i].Locations[j]
-			l.Path = path.Join(dir, l.Path)
+	list, err := parseList(data)
+	dir, vendor := path.Dir(installed.Resolved(h, file)), path.Dir(path.Dir(file)) // of vendor/composer/installed.json
+	for i := range list {
+		for j := range list[i].Locations {
+			at := &list[i].Locations[j]
+			at.Path = path.Join(dir, at.Path)
 		}
+		l := &list[i].Licence
+		if project := path.Join(vendor, list[i].Name); licence.Open(*l) && strings.HasPrefix(project, vendor+"/") {
+			*l = texts.Complete(*l, installed.Licences(h, project)...)
+		}
+		*l = licence.Named(*l, list[i].Name)
 	}
-	return components, err
+	return list, err
 }
 
 // entry is what is wanted of a package, by Composer's schema.
@@ -98,7 +104,7 @@ func (e *entry) component() inventory.Component {
 	version := host.Text(e.Version, 256)
 	return inventory.Component{
 		Ecosystem: name, Name: full, Version: version, Supplier: supplier,
-		PURL: installed.PURL("composer", vendor, project, version), Licence: licence(e.License),
+		PURL: installed.PURL("composer", vendor, project, version), Licence: stated(e.License),
 		Locations: e.location(full),
 	}
 }
@@ -118,9 +124,9 @@ func (e *entry) location(full string) []inventory.Location {
 	return []inventory.Location{{Path: host.Text(at, 1024), Recorded: true}}
 }
 
-// licence reads the field: an expression, or a list of which, by the schema, one
+// stated reads the field: an expression, or a list of which, by the schema, one
 // may be chosen.
-func licence(raw json.RawMessage) inventory.Licence {
+func stated(raw json.RawMessage) inventory.Licence {
 	var names []string
 	var one string
 	switch {

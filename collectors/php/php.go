@@ -18,6 +18,7 @@ import (
 
 	"cityward/collectors/internal/host"
 	"cityward/collectors/internal/installed"
+	"cityward/collectors/internal/licence"
 	"cityward/collectors/inventory"
 )
 
@@ -32,15 +33,16 @@ const (
 type Collector struct {
 	host  *host.Host
 	local *installed.Local
+	texts *licence.Texts
 	seen  installed.Seen
 	tree  installed.Tree
 	lists installed.Descriptions
 }
 
 // New returns a collector of the packages below h's root. local is the walk that
-// it shares with other rooms.
-func New(h *host.Host, local *installed.Local) *Collector {
-	return &Collector{host: h, local: local, tree: installed.Tree{Host: h}}
+// it shares with other rooms. Texts of licences are read by texts.
+func New(h *host.Host, local *installed.Local, texts *licence.Texts) *Collector {
+	return &Collector{host: h, local: local, texts: texts, tree: installed.Tree{Host: h}}
 }
 
 // Collect returns the packages.
@@ -74,7 +76,7 @@ func (c *Collector) Collect(ctx context.Context, _ *inventory.Facts) (inventory.
 		files = files[:mostLists]
 	}
 	parts, gaps, err := c.lists.Read(ctx, c.host, name, "PHP packages", files, func(path string) ([]inventory.Component, error) {
-		return read(c.host, path)
+		return read(c.host, c.texts, path)
 	})
 	if err != nil {
 		return inventory.Facts{}, err

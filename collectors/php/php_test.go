@@ -37,7 +37,7 @@ func collect(t testing.TB, c *Collector, seen *inventory.Facts) inventory.Facts 
 
 func at(t testing.TB, root string) *Collector {
 	h := open(t, root)
-	return New(h, installed.NewLocal(h))
+	return New(h, installed.NewLocal(h), texts)
 }
 
 const wiki = "testdata/host/srv/wiki/vendor/composer/installed.json"

@@ -23,6 +23,8 @@ const (
 	mostTerms  = 16 // classifiers about licences
 )
 
+const sourceClassifier = "Classifier"
+
 var (
 	errNameless = errors.New("no name or no version")
 	errTooLong  = errors.New("fields do not end")
@@ -52,6 +54,11 @@ func read(h *host.Host, texts *licence.Texts, file string) (metadata, error) {
 			all := append(installed.Licences(h, dir), installed.Licences(h, path.Join(dir, "licenses"))...)
 			m.terms = texts.Complete(m.terms, all...)
 		}
+	}
+	if m.terms.Source != sourceClassifier {
+		m.terms = licence.Named(m.terms, m.name)
+	} else if m.terms.Expression == "" && len(m.classifiers) == 1 {
+		m.terms.Expression = spdx.Reference(lastOf(m.classifiers[0]))
 	}
 	return m, err
 }
@@ -146,15 +153,21 @@ func (m *metadata) stated() inventory.Licence {
 		first, _, _ := strings.Cut(m.licence, "\n")
 		stated = inventory.Licence{Declared: host.Text(strings.TrimSpace(first), 256), Source: "License"}
 		stated.Expression, stated.Freedom = spdx.Named(m.licence)
-		if stated.Expression != "" {
-			return stated
-		}
 	}
 	classified := m.classified()
+	if stated.Expression != "" && !moreExact(classified.Expression, stated.Expression) {
+		return stated
+	}
 	if classified.Expression != "" || classified.Freedom != inventory.FreedomUnknown || stated.Declared == "" {
 		return classified
 	}
 	return stated
+}
+
+// moreExact reports whether one expression names the version of a licence of which
+// the other says the family only.
+func moreExact(exact, family string) bool {
+	return family == "GPL-1.0-or-later" && strings.HasPrefix(exact, "GPL-") || family == "LGPL-2.0-or-later" && strings.HasPrefix(exact, "LGPL-")
 }
 
 // classified reads the classifiers. Several do not say whether they are to be
@@ -163,7 +176,7 @@ func (m *metadata) classified() inventory.Licence {
 	if len(m.classifiers) == 0 {
 		return inventory.Licence{}
 	}
-	l := inventory.Licence{Declared: host.Text(strings.Join(m.classifiers, ", "), 256), Source: "Classifier"}
+	l := inventory.Licence{Declared: host.Text(strings.Join(m.classifiers, ", "), 256), Source: sourceClassifier}
 	for i, classifier := range m.classifiers {
 		expression, freedom := classify(classifier)
 		switch {
@@ -180,11 +193,16 @@ func (m *metadata) classified() inventory.Licence {
 	return l
 }
 
+// lastOf gives the last word of a classifier, the name of a licence.
+func lastOf(classifier string) string {
+	return strings.TrimSpace(classifier[strings.LastIndexByte(classifier, ':')+1:])
+}
+
 // classify reads one classifier. The branch of those that the Open Source
 // Initiative approved has free licences alone.
 func classify(classifier string) (string, inventory.Freedom) {
 	words := strings.Split(classifier, "::")
-	last := strings.TrimSpace(words[len(words)-1])
+	last := lastOf(classifier)
 	switch last {
 	case "Other/Proprietary License", "Free for non-commercial use", "Freeware", "Free For Home Use", "Free for non-commercial use only":
 		return "", inventory.NonFree

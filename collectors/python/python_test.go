@@ -54,13 +54,13 @@ func TestCollect(t *testing.T) {
 		purl, supplier, declared, expression, source string
 		freedom                                      inventory.Freedom
 	}{
-		{"pkg:pypi/acme-forms@3.1%2Bcity.1", "ACME", "License :: Other/Proprietary License", "", "Classifier", non},
+		{"pkg:pypi/acme-forms@3.1%2Bcity.1", "ACME", "License :: Other/Proprietary License", "LicenseRef-Other-Proprietary-License", "Classifier", non},
 		{"pkg:pypi/certifi@2025.1.31", "Kenneth Reitz", "MPL-2.0", "MPL-2.0", "License", free},
 		{"pkg:pypi/django@5.2", "Django Software Foundation <foundation@djangoproject.example>", "BSD-3-Clause", "BSD-3-Clause", "License", free},
 		{"pkg:pypi/httplib2@0.20.4", "", "MIT", "MIT", "License", free},
 		{"pkg:pypi/odd@1", "", "LicenseRef-Odd AND MIT", "LicenseRef-Odd AND MIT", "License-Expression", unknown},
 		{"pkg:pypi/python-dateutil@2.9.0.post0", "", "License :: OSI Approved :: BSD License, License :: OSI Approved :: Apache Software License", "", "Classifier", free},
-		{"pkg:pypi/typing-extensions@4.12.2", "", "License :: OSI Approved :: Python Software Foundation License", "", "Classifier", free},
+		{"pkg:pypi/typing-extensions@4.12.2", "", "License :: OSI Approved :: Python Software Foundation License", "LicenseRef-Python-Software-Foundation-License", "Classifier", free},
 		{"pkg:pypi/urllib3@2.5.0", "Seth <seth@urllib3.example>, Quentin <quentin@urllib3.example>", "MIT", "MIT", "License-Expression", free},
 	}
 	if len(facts.Components) != len(want) {

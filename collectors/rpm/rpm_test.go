@@ -61,8 +61,8 @@ func TestCollect(t *testing.T) {
 	}
 	want := []inventory.Component{
 		component("bash", "5.1.8", inventory.Licence{Declared: "GPLv3+", Expression: "GPL-3.0-or-later", Freedom: inventory.Free}),
-		component("python3-libs", "3.9.18", inventory.Licence{Declared: "Python", Freedom: inventory.Free}),
-		component("acme-agent", "2.0", inventory.Licence{Declared: "Commercial", Freedom: inventory.NonFree}),
+		component("python3-libs", "3.9.18", inventory.Licence{Declared: "Python", Expression: "LicenseRef-Callaway-Python", Freedom: inventory.Free}),
+		component("acme-agent", "2.0", inventory.Licence{Declared: "Commercial", Expression: "LicenseRef-Commercial", Freedom: inventory.NonFree}),
 	}
 	facts := collect(t, c, runs(t, h))
 	if !reflect.DeepEqual(facts.Components, want) {

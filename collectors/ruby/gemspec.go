@@ -9,6 +9,7 @@ import (
 
 	"cityward/collectors/internal/host"
 	"cityward/collectors/internal/installed"
+	"cityward/collectors/internal/licence"
 	"cityward/collectors/internal/spdx"
 	"cityward/collectors/inventory"
 )
@@ -21,7 +22,7 @@ const (
 
 var errSpec = errors.New("not as RubyGems writes specifications")
 
-func read(h *host.Host, file string) ([]inventory.Component, error) {
+func read(h *host.Host, texts *licence.Texts, file string) ([]inventory.Component, error) {
 	data, err := h.ReadFile(file, sizeSpec)
 	if err != nil {
 		return nil, err
@@ -31,6 +32,12 @@ func read(h *host.Host, file string) ([]inventory.Component, error) {
 		return nil, err
 	}
 	c.Locations = located(h, file)
+	if licence.Open(c.Licence) { // the gem lies beside the directory of specifications
+		dir := strings.TrimSuffix(path.Dir(file), "/default")
+		gem := path.Join(path.Dir(dir), "gems", strings.TrimSuffix(path.Base(file), extension))
+		c.Licence = texts.Complete(c.Licence, installed.Licences(h, gem)...)
+	}
+	c.Licence = licence.Named(c.Licence, c.Name)
 	return []inventory.Component{c}, nil
 }
 
@@ -83,13 +90,13 @@ func parseSpec(text string) (inventory.Component, error) {
 	return inventory.Component{
 		Ecosystem: name, Name: gem, Version: version, Supplier: first("authors", "author"),
 		PURL:    installed.PURL("gem", "", gem, version, "platform", platform),
-		Licence: licence(append(fields["licenses"], fields["license"]...)),
+		Licence: stated(append(fields["licenses"], fields["license"]...)),
 	}, nil
 }
 
-// licence reads the licences. Several may be meant as a choice or together, which
+// stated reads the licences. Several may be meant as a choice or together, which
 // nothing says: all must be free for the gem to be.
-func licence(names []string) inventory.Licence {
+func stated(names []string) inventory.Licence {
 	if len(names) == 0 || len(names) > mostLicences {
 		return inventory.Licence{}
 	}

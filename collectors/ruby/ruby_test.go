@@ -38,7 +38,7 @@ func collect(t testing.TB, c *Collector, seen *inventory.Facts) inventory.Facts 
 
 func at(t testing.TB, root string) *Collector {
 	h := open(t, root)
-	return New(h, installed.NewLocal(h))
+	return New(h, installed.NewLocal(h), texts)
 }
 
 // The gemspecs are Debian's and Ruby's own, but computed-1.gemspec.

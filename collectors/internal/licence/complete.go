@@ -4,6 +4,7 @@ import (
 	"path"
 	"strings"
 
+	"cityward/collectors/internal/spdx"
 	"cityward/collectors/inventory"
 )
 
@@ -28,6 +29,23 @@ func File(name string) bool {
 // Open reports whether a statement leaves it open what the terms are.
 func Open(l inventory.Licence) bool {
 	return l.Freedom != inventory.NonFree && (l.Expression == "" || l.Freedom == inventory.FreedomUnknown && strings.HasPrefix(l.Expression, "LicenseRef-"))
+}
+
+// Named gives a licence without an expression a reference: what the maker calls
+// it, or, where that only points elsewhere, what the software is called.
+func Named(l inventory.Licence, software string) inventory.Licence {
+	if l.Expression != "" || l == (inventory.Licence{}) {
+		return l
+	}
+	name := l.Declared
+	if lower := strings.ToLower(name); name == "" || strings.HasPrefix(lower, "see ") || strings.Contains(lower, "://") && !strings.Contains(name, " ") {
+		name = software
+	}
+	l.Expression = spdx.Reference(name)
+	if _, freedom := spdx.Expression(l.Expression); l.Freedom == inventory.FreedomUnknown && freedom == inventory.NonFree {
+		l.Freedom = freedom
+	}
+	return l
 }
 
 // Complete answers by texts what the maker's statement leaves open. A text that is

@@ -28,6 +28,8 @@ func conclude(text []byte, matches []licensecheck.Match) Answer {
 			id = spdx.GNU(strings.ToLower(id))
 		case m.ID == "GPL":
 			id = "GPL-1.0-or-later"
+		case id == "BSD-2-Clause" && has(joined(split(text[m.Start:m.End])), "immediately at the beginning of the file"):
+			id = "BSD-2-Clause-Darwin"
 		}
 		found = append(found, find{id: id, lo: m.Start, hi: m.End, weak: m.IsURL})
 	}
@@ -39,9 +41,17 @@ func conclude(text []byte, matches []licensecheck.Match) Answer {
 	found = precise(found)
 	slices.SortStableFunc(found, func(a, b find) int { return cmp.Compare(a.lo, b.lo) })
 
-	a := Answer{}
-	a.Expression, a.Freedom = join(strong(found), words)
+	parts := partsFrom(text)
+	main := slices.DeleteFunc(slices.Clone(found), func(f find) bool { return f.lo >= parts })
+	if len(main) == 0 {
+		if own := before(words, parts); parts < len(text) && restricts(own) {
+			return ownTerms(text, own)
+		}
+		main = found
+	}
 	rest := joined(slices.DeleteFunc(slices.Clone(words), func(w word) bool { return covered(w.lo) }))
+	a := Answer{}
+	a.Expression, a.Freedom = join(strong(main), main, words)
 	switch {
 	case clause:
 		a.Freedom = inventory.NonFree
@@ -52,10 +62,16 @@ func conclude(text []byte, matches []licensecheck.Match) Answer {
 		a.Freedom = inventory.FreedomUnknown
 	case a.Freedom == inventory.Free && (restricts(rest) || !enough(rest, len(words))):
 		a.Freedom = inventory.FreedomUnknown
-	case a.Expression == "" && proprietary(rest):
-		a.Freedom = inventory.NonFree
+	case a.Expression == "" && restricts(rest):
+		return ownTerms(text, rest)
 	}
 	return a
+}
+
+// before gives the words that stand before a place in the text.
+func before(words []word, at int) string {
+	end, _ := slices.BinarySearchFunc(words, at, func(w word, at int) int { return cmp.Compare(w.lo, at) })
+	return joined(words[:end])
 }
 
 // precise leaves out names of the GNU family without a version where the version is
@@ -67,7 +83,14 @@ func precise(found []find) []find {
 		})
 	}
 	gpl, lgpl := versioned("GPL-"), versioned("LGPL-")
+	stack := slices.IndexFunc(found, func(f find) bool { return f.id == "Python-2.0.1" })
 	return slices.DeleteFunc(found, func(f find) bool {
+		switch f.id { // Python's has those of all its former makers
+		case "PSF-2.0", "Python-2.0", "CNRI-Python", "CNRI-Python-GPL-Compatible":
+			if stack >= 0 {
+				return true
+			}
+		}
 		return f.bare && (gpl && f.id == "GPL-1.0-or-later" || lgpl && f.id == "LGPL-2.0-or-later")
 	})
 }
@@ -98,12 +121,19 @@ func every(found []find) bool {
 }
 
 // join makes the expression of the main licence: the first, what is offered at
-// choice with it, and permissive texts that stand beside it.
-func join(found []find, words []word) (string, inventory.Freedom) {
+// choice with it, and permissive texts that stand beside it. weak has references,
+// too.
+func join(found, weak []find, words []word) (string, inventory.Freedom) {
 	if len(found) == 0 {
 		return "", inventory.FreedomUnknown
 	}
+	if offered := atChoice(weak, words); offered != "" {
+		return spdx.Expression(offered)
+	}
 	first := found[0]
+	if i := either(found, words); i > 0 {
+		first, found = found[i], found[i:]
+	}
 	expression := first.id
 	if addition := exceptionOf(first, found, words); addition != "" && !strings.Contains(expression, " ") {
 		expression += " WITH " + addition
@@ -122,9 +152,15 @@ func join(found []find, words []word) (string, inventory.Freedom) {
 		seen, end = append(seen, f.id), f.hi
 		alternatives = append(alternatives, f.id)
 	}
+	if paid(words, first.hi) {
+		alternatives = append(alternatives, commercial)
+	}
 	if len(alternatives) > 1 {
 		expression = strings.Join(alternatives, " OR ")
 		return spdx.Expression(expression)
+	}
+	if _, freedom := spdx.Expression(first.id); freedom == inventory.NonFree {
+		return spdx.Expression(expression) // an agreement names the terms of parts
 	}
 	if spdx.GNU(strings.ToLower(first.id)) == "" && !strings.Contains(first.id, " ") {
 		beside := distinct(found)
@@ -172,11 +208,19 @@ func exceptionOf(f find, found []find, words []word) string {
 	}
 	from, _ := slices.BinarySearchFunc(words, f.lo, func(w word, at int) int { return cmp.Compare(w.lo, at) })
 	to, _ := slices.BinarySearchFunc(words, stop, func(w word, at int) int { return cmp.Compare(w.lo, at) })
-	said := joined(words[from:max(from, to)])
-	second := strings.HasPrefix(f.id, "GPL-2")
+	return exception(f.id, joined(words[from:max(from, to)]))
+}
+
+// exception names the exception that is said to go with a licence, "" if none is.
+func exception(id, said string) string {
+	second := strings.HasPrefix(id, "GPL-2")
 	switch {
-	case !has(said, "special exception;as an exception;additional permission;with the exception;with exceptions;runtime library exception;following exception"):
+	case !has(said, "special exception;as an exception;additional permission;with the exception;with exceptions;runtime library exception;following exception;additional exemption;openssl exception"):
 		return ""
+	case has(said, "under certain conditions as described in each individual source file"):
+		return "cryptsetup-OpenSSL-exception"
+	case has(said, "dynamically link rsync;link rsync"):
+		return "rsync-linking-exception"
 	case has(said, "openssl"):
 		return "AdditionRef-OpenSSL-exception"
 	case has(said, "gcc runtime library exception") && !second:
@@ -192,34 +236,12 @@ func exceptionOf(f find, found []find, words []word) string {
 		return "Libtool-exception"
 	case has(said, "embed this font"):
 		return "Font-exception-2.0"
+	case has(said, "exception relieves you of any obligations under sections 4 and 5"):
+		return "Independent-modules-exception"
 	case has(said, "independent modules") && has(said, "linking this library;linking this code;link this library"):
 		return "Classpath-exception-2.0"
 	case has(said, "texinfo tex"):
 		return "Texinfo-exception"
 	}
 	return ""
-}
-
-// restricts reports whether a text that belongs to no known licence takes back
-// what free software must grant.
-func restricts(rest string) bool {
-	return has(rest, "non commercial;noncommercial;not for commercial;no commercial;commercial use is prohibited;commercial use is not;"+
-		"commercial use requires;may not be used commercially;personal use only;for personal use;private use only;research purposes only;"+
-		"research use only;educational use only;educational purposes only;academic use only;internal use only;internal business purposes;"+
-		"evaluation only;evaluation purposes;for evaluation;trial period;may not be modified;may not modify;not be altered;"+
-		"no modification;no modifications;modification is prohibited;modification is not;modifications are not permitted;"+
-		"without modification only;unmodified only;may not redistribute;not redistribute;not be redistributed;redistribution is prohibited;"+
-		"redistribution is not permitted;redistribution not permitted;no redistribution;may not distribute;not be distributed;may not sell;"+
-		"not be sold;shall not be sold;may not resell;sold for profit;derivative works are not;no derivative;no derivatives;"+
-		"non production;production use;may only be used;may be used only;use only;only with;for use with;terminates;not authorized;not authorised;customers only;customer;customers;licensee;licensees;subscription;"+
-		"you agree;license agreement;licence agreement;proprietary;for a fee;hosted or managed service;competing product;compete with") || proprietary(rest)
-}
-
-// proprietary reports words that end users' agreements have and free licences do
-// not.
-func proprietary(rest string) bool {
-	return has(rest, "reverse engineer;reverse engineering;decompile;disassemble;proprietary and confidential;confidential and proprietary;"+
-		"trade secret;trade secrets;licensed not sold;license fee;license fees;license key;non transferable;nontransferable;"+
-		"unauthorized copying;unauthorised copying;may not copy;end user license agreement;end user licence agreement;"+
-		"terms of service;strictly prohibited;may not redistribute;you may not rent;not sublicense")
 }

@@ -15,6 +15,29 @@ type find struct {
 	bare   bool   // a name without a version
 }
 
+// Grant gives the version of a licence of the GNU family that a text grants first,
+// without a look at the patterns; "" if none is.
+func Grant(text []byte) string {
+	if len(text) > MostText {
+		return ""
+	}
+	for _, f := range grants(split(text), func(int) bool { return false }) {
+		if !f.weak && !f.bare {
+			return f.id
+		}
+	}
+	return ""
+}
+
+// Exception gives the exception that a text adds to a licence of the GNU family, ""
+// if it has none.
+func Exception(id string, text []byte) string {
+	if len(text) > MostText || !strings.Contains(id, "GPL-") {
+		return ""
+	}
+	return exception(id, joined(split(text)))
+}
+
 // grants looks for what people write in place of a licence's text: that the terms
 // are those of the GNU family or of Perl, or that there are none. covered reports
 // words that belong to a pattern that was found already.
@@ -47,6 +70,11 @@ func phrase(words []word, i int) (find, int) {
 		{"under the apache license version 2.0", "Apache-2.0"},
 		{"under the apache 2.0 license", "Apache-2.0"},
 		{"under the mozilla public license version 2.0", "MPL-2.0"},
+		{"server side public license v 1", "SSPL-1.0"},
+		{"elastic license 2.0", "Elastic-2.0"},
+		{"mozilla public license mpl version 1.1", "MPL-1.1"},
+		{"mozilla public license version 1.1", "MPL-1.1"},
+		{"licenses by nc nd 4.0", "CC-BY-NC-ND-4.0"},
 		{"in the public domain", "LicenseRef-public-domain"},
 		{"into the public domain", "LicenseRef-public-domain"},
 		{"is public domain", "LicenseRef-public-domain"},
@@ -241,5 +269,5 @@ func granting(words []word, i int) bool {
 		return false
 	}
 	before = joined(words[max(0, i-14):i])
-	return has(before, "under;terms;licensed;licenced;license;licence;released;covered;redistribute;distributable;licensed by;licenses;is")
+	return has(before, "under;subject to;terms;licensed;licenced;license;licence;released;covered;redistribute;distributable;licensed by;licenses;is")
 }

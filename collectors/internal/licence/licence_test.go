@@ -55,6 +55,13 @@ func TestClassify(t *testing.T) {
 		{"License For Customer Use of NVIDIA Software", "LicenseRef-NVIDIA", non},
 		{"Oracle Binary Code License Agreement", "LicenseRef-Oracle", non},
 		{"MICROSOFT SOFTWARE LICENSE TERMS", "LicenseRef-Microsoft", non},
+		{"Dual-licensed under the terms of the MPL or the LGPL: the Mozilla Public License version 1.1 or the GNU LGPL version 2.1.", "MPL-1.1 OR LGPL-2.1-only", free},
+		{"You may take it under the terms of the GNU GPL version 2 or later, or under a commercial license of Acme.", "GPL-2.0-or-later OR LicenseRef-Commercial", free},
+		{isc + "\nPermission for Acme alone, see above.\n\nContains code from others, licensed under the GPL version 2.", "ISC", free},
+		{"Acme Tools\n\nFor use only with products of Acme.\n\nContains code from others:\n\n" + isc, "", non},
+		{"Acme License Agreement\n\nYou may not reverse engineer the Software.", "LicenseRef-Acme-License-Agreement", non},
+		{"License Agreement\n\nYou may not reverse engineer the Software.", "", non},
+		{"a copy of LGPL version 3; This is licensed under the GPL version 2, under certain conditions as described in each individual source file, as a special exception", "GPL-2.0-only WITH cryptsetup-OpenSSL-exception", free},
 		{"All rights reserved. You may not copy it and may not redistribute it.", "", non},
 		{"All rights reserved.", "", unknown},
 		{"", "", unknown},
@@ -178,6 +185,41 @@ func TestComplete(t *testing.T) {
 	}
 	if got := shared.Complete(inventory.Licence{}, []byte(isc), []byte("MICROSOFT SOFTWARE LICENSE TERMS")); got.Expression != "" || got.Freedom != inventory.FreedomUnknown {
 		t.Errorf("two texts that differ: %+v", got)
+	}
+}
+
+func TestNamed(t *testing.T) {
+	const free, unknown, non = inventory.Free, inventory.FreedomUnknown, inventory.NonFree
+	for _, test := range []struct {
+		declared string
+		freedom  inventory.Freedom
+		want     string
+		then     inventory.Freedom
+	}{
+		{"BSD", free, "LicenseRef-BSD", free},
+		{"Commercial", unknown, "LicenseRef-Commercial", non},
+		{"SEE LICENSE IN LICENSE", unknown, "LicenseRef-acme", unknown},
+		{"https://acme.example/terms", non, "LicenseRef-acme", non},
+		{"", non, "LicenseRef-acme", non},
+		{"", unknown, "", unknown},
+	} {
+		got := Named(inventory.Licence{Declared: test.declared, Freedom: test.freedom}, "acme")
+		if got.Expression != test.want || got.Freedom != test.then {
+			t.Errorf("%q: got %+v", test.declared, got)
+		}
+	}
+}
+
+func TestGrant(t *testing.T) {
+	for text, want := range map[string]string{
+		"under the terms of the GNU GPL; either version 2.1 or, at your option, any later version": "",
+		"licensed under the GNU LGPL, either version 2.1 or, at your option, any later version":    "LGPL-2.1-or-later",
+		"See /usr/share/common-licenses/GPL-2.":                                                    "",
+		"It is licensed under the GPL.":                                                            "",
+	} {
+		if got := Grant([]byte(text)); got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
 	}
 }
 

@@ -23,6 +23,14 @@ func newScanner() (*licensecheck.Scanner, error) {
 		licensecheck.License{ID: "X11-distribute-modifications-variant", LRE: withModifications(mit) + "\n" + noAdvertising},
 		licensecheck.License{ID: "MIT-open-group", LRE: sell + "\n" + afterMIT(mit) + "\n" + noAdvertising},
 	)
+	for i := range all {
+		if all[i].ID == "MIT-CMU" { // its words run together, and names are longer
+			all[i].LRE = strings.NewReplacer("modifyand", "modify and", "copiesand", "copies and", "specificwritten", "specific written", "__5__", "__10__").Replace(all[i].LRE)
+		}
+	}
+	for _, wording := range wordings() {
+		all = append(all, licensecheck.License{ID: wording[0], LRE: wording[1]})
+	}
 	for id, phrases := range ownPatterns() {
 		for _, phrase := range phrases {
 			all = append(all, licensecheck.License{ID: id, LRE: phrase})
@@ -79,11 +87,14 @@ func ownPatterns() map[string][]string {
 		"LicenseRef-Microsoft":               {"Microsoft Software License Terms", "Microsoft Software Supplemental License Terms", "MICROSOFT SOFTWARE END USER LICENSE"},
 		"Vixie-Cron":                         {"Distribute freely, except don't remove my name from the source or documentation"},
 		"Info-ZIP":                           {"Info-ZIP is defined as the following set of individuals"},
-		"lsof":                               {"Neither the authors nor Purdue University are responsible for any consequences of the use of this software"},
-		"FDK-AAC":                            {"Software License for The Fraunhofer FDK AAC Codec Library for Android"},
+		"BSD-4.3RENO":                        {"source distributions retain this entire copyright notice and comment, and 2 distributions including binaries display the following acknowledgement"},
+		"BSD-4.3TAHOE":                       {"provided that the above copyright notice and this paragraph are duplicated in all such forms and that any documentation, advertising materials, and other materials related to such distribution and use acknowledge"},
+		"FDK-AAC":                            {"Software License for The Fraunhofer FDK AAC Codec Library for Android", "The Fraunhofer FDK AAC Codec Library for Android FDK AAC Codec is software that implements"},
+		"PSF-2.0":                            {"PYTHON SOFTWARE FOUNDATION LICENSE VERSION 2"},
+		"Python-2.0.1":                       {"Python 1.6.1 is made available subject to the terms and conditions in CNRI's License Agreement"},
 		"Ubuntu-font-1.0":                    {"UBUNTU FONT LICENCE Version 1.0"},
 		"PCRE2-exception":                    {"EXEMPTION FOR BINARY LIBRARY-LIKE PACKAGES"},
-		"LicenseRef-EULA":                    {"END USER LICENSE AGREEMENT", "END USER LICENCE AGREEMENT", "Software License Agreement __3__ not sold"},
+		"LicenseRef-EULA":                    {"END USER LICENSE AGREEMENT", "END USER LICENCE AGREEMENT", "END USER SOFTWARE LICENSE AGREEMENT", "Software License Agreement __3__ not sold"},
 		"UnRAR":                              {"develop RAR WinRAR compatible archiver", "develop a RAR WinRAR compatible archiver", "re-create the RAR compression algorithm"},
 	}
 }

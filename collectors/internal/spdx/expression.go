@@ -116,26 +116,65 @@ func address(url string) string {
 	for _, end := range []string{"/", ".txt", ".html", ".php", "-standalone"} {
 		place = strings.TrimSuffix(place, end)
 	}
+	if id := gnuAddress(place); id != "" {
+		return id
+	}
 	for _, list := range []string{"spdx.org/licenses/", "opensource.org/licenses/", "opensource.org/license/"} {
-		if id, ok := strings.CutPrefix(place, list); ok && !strings.HasPrefix(id, "gpl") && !strings.HasPrefix(id, "lgpl") && !strings.HasPrefix(id, "agpl") {
+		if id, ok := strings.CutPrefix(place, list); ok {
+			if id == "gpl-license" || id == "lgpl-license" || id == "gpl" || id == "lgpl" {
+				id = strings.TrimSuffix(id, "-license")
+				return GNU(id)
+			}
+			if gnu := GNU(id); gnu != "" && list != "spdx.org/licenses/" {
+				return gnu
+			}
+			if known := usual(plain(strings.ReplaceAll(id, "-", " "))); known != "" {
+				return known
+			}
 			return strings.TrimSuffix(id, "-license")
 		}
 	}
 	switch place {
-	case "apache.org/licenses/license-2.0":
+	case "apache.org/licenses/license-2.0", "apache.org/licenses", "apache.org/license":
 		return "Apache-2.0"
-	case "eclipse.org/legal/epl-v10", "eclipse.org/org/documents/epl-v10":
+	case "apache.org/licenses/license-1.1":
+		return "Apache-1.1"
+	case "eclipse.org/legal/epl-v10", "eclipse.org/org/documents/epl-v10", "eclipse.org/legal/epl-1.0":
 		return "EPL-1.0"
-	case "eclipse.org/legal/epl-2.0", "eclipse.org/legal/epl-v20", "eclipse.org/org/documents/epl-2.0/epl-2.0":
+	case "eclipse.org/legal/epl-2.0", "eclipse.org/legal/epl-v20", "eclipse.org/org/documents/epl-2.0/epl-2.0", "eclipse.org/org/documents/epl-v20":
 		return "EPL-2.0"
 	case "eclipse.org/org/documents/edl-v10":
 		return "BSD-3-Clause"
-	case "mozilla.org/mpl/2.0", "mozilla.org/en-us/mpl/2.0":
+	case "mozilla.org/mpl/2.0", "mozilla.org/en-us/mpl/2.0", "mozilla.org/media/mpl/2.0/index":
 		return "MPL-2.0"
-	case "creativecommons.org/publicdomain/zero/1.0":
+	case "mozilla.org/mpl/mpl-1.1", "mozilla.org/mpl/1.1":
+		return "MPL-1.1"
+	case "creativecommons.org/publicdomain/zero/1.0", "creativecommons.org/publicdomain/zero/1.0/legalcode":
 		return "CC0-1.0"
+	case "glassfish.dev.java.net/public/cddlv1.0", "sun.com/cddl/cddl", "opensource.org/licenses/cddl1":
+		return "CDDL-1.0"
 	}
-	return "" // those of the GNU family do not say whether later versions serve
+	return ""
+}
+
+// gnuAddress reads a place of the Free Software Foundation. The file of one version
+// without a word of later ones means that version; one without a version is a link
+// to the latest, and any serves.
+func gnuAddress(place string) string {
+	file, ok := strings.CutPrefix(place, "gnu.org/")
+	if !ok {
+		return ""
+	}
+	for _, dir := range []string{"licenses/old-licenses/", "licenses/", "copyleft/"} {
+		if name, ok := strings.CutPrefix(file, dir); ok {
+			name = strings.TrimSuffix(name, ".en")
+			if name == "lesser" {
+				name = "lgpl"
+			}
+			return GNU(name)
+		}
+	}
+	return ""
 }
 
 // plain drops what does not tell one name from another: case, articles, the word
@@ -206,6 +245,10 @@ func usual(name string) string {
 		return "SSPL-1.0"
 	case "historical permission notice and disclaimer":
 		return "HPND"
+	case "public domain, per creative commons cc0", "public domain per creative commons cc0":
+		return "CC0-1.0"
+	case "cddl + gplv2 with classpath exception", "cddl/gplv2+ce", "cddl+gpl":
+		return "CDDL-1.0 OR GPL-2.0-only WITH Classpath-exception-2.0"
 	}
 	return usualGNU(name)
 }

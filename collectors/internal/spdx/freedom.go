@@ -46,15 +46,20 @@ const nonFree = "BSD-3-Clause-No-Military-License BSD-3-Clause-No-Nuclear-Licens
 	"C-UDA-1.0 CC-BY-NC-* CC-BY-ND-* CPOL-1.02 Elastic-2.0 FSL-1.1-* Hippocratic-* JSON MS-LPL NCGL-UK-2.0 " +
 	"PolyForm-* PPL SSPL-1.0 SUL-1.0 Ubuntu-font-1.0 UnRAR " +
 	"LicenseRef-All-rights-reserved LicenseRef-Commercial LicenseRef-Confluent-Community-1.0 LicenseRef-Elastic-1.0 " +
+	"LicenseRef-Callaway-Redistributable-no-modification-permitted LicenseRef-SUSE-NonFree LicenseRef-SUSE-Firmware LicenseRef-Proprietary " +
 	"LicenseRef-EULA LicenseRef-Microsoft LicenseRef-NVIDIA LicenseRef-Oracle LicenseRef-PolyForm-* LicenseRef-Prosperity-* " +
 	"LicenseRef-Redistributable-unmodified LicenseRef-RSALv1 LicenseRef-RSALv2 LicenseRef-Timescale"
 
 // refsFree are terms without an id of SPDX's that are free.
-const refsFree = "LicenseRef-public-domain"
+const refsFree = "LicenseRef-public-domain LicenseRef-BSD LicenseRef-Callaway-BSD LicenseRef-Callaway-BSD-with-advertising " +
+	"LicenseRef-Callaway-MIT-with-advertising LicenseRef-Callaway-Public-Domain LicenseRef-Callaway-Copyright-only " +
+	"LicenseRef-Callaway-Python LicenseRef-Callaway-EPL LicenseRef-Callaway-MPLv1.1 LicenseRef-Callaway-CC-BY " +
+	"LicenseRef-Callaway-CC-BY-SA LicenseRef-Callaway-AFL LicenseRef-Callaway-UCD LicenseRef-Callaway-Unicode " +
+	"LicenseRef-Callaway-LPPL LicenseRef-Callaway-MPL LicenseRef-SUSE-Public-Domain LicenseRef-SUSE-Permissive"
 
 // additionsFree permit more than the licence that they are added to, though SPDX has
 // no id for their words.
-const additionsFree = "AdditionRef-OpenSSL-exception"
+const additionsFree = "AdditionRef-OpenSSL-exception AdditionRef-Callaway-exceptions"
 
 // additionsNonFree restrict the licence that they are added to.
 const additionsNonFree = "AdditionRef-Commons-Clause"

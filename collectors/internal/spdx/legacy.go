@@ -6,12 +6,13 @@ import (
 	"cityward/collectors/inventory"
 )
 
-// Fedora reads the licence of an RPM package: an SPDX expression, or one of the
-// names that Fedora and its kin used before. There, BSD, MIT with additions and
-// others stood for many texts that are free alike: such an answer has no
-// expression.
+// Fedora reads the licence of an RPM package: an SPDX expression, or the names
+// that Fedora and its kin used before. There, BSD, MIT with additions and others
+// stood for many texts that are free alike; as Fedora's own converter does, they
+// become LicenseRef-Callaway-NAME. A name that is not known becomes a reference,
+// too, whose freedom is unknown.
 func Fedora(text string) (string, inventory.Freedom) {
-	if expression, freedom := Named(text); expression != "" {
+	if expression, freedom := Named(text); expression != "" && !strings.HasPrefix(expression, "LicenseRef-") {
 		return expression, freedom
 	}
 	if len(text) > 1024 {
@@ -25,14 +26,16 @@ func Fedora(text string) (string, inventory.Freedom) {
 	if p.failed || len(p.words) > 0 {
 		return "", inventory.FreedomUnknown
 	}
-	if strings.Contains(t.text, nameless) {
-		t.text = ""
-	}
-	return t.text, t.freedom
+	// Beside the GPL of any version, Artistic is in Perl's wording.
+	perl := strings.NewReplacer("GPL-1.0-or-later OR "+artistic, "GPL-1.0-or-later OR Artistic-1.0-Perl",
+		artistic+" OR GPL-1.0-or-later", "Artistic-1.0-Perl OR GPL-1.0-or-later")
+	return Expression(perl.Replace(t.text))
 }
 
-// nameless stands for terms that have no id.
-const nameless = "?"
+const (
+	callaway = "LicenseRef-Callaway-"
+	artistic = callaway + "Artistic"
+)
 
 // phrases splits a text into names of several words, operators and parentheses.
 func phrases(text string) []string {
@@ -57,19 +60,19 @@ func phrases(text string) []string {
 }
 
 // legacy gives the id of one name of Fedora's.
-func legacy(name string) (string, inventory.Freedom) {
-	name = strings.ToLower(name)
+func legacy(written string) (string, inventory.Freedom) {
+	name := strings.ToLower(written)
 	switch name {
-	case "bsd", "bsd with advertising", "mit with advertising", "public domain", "gplv2+ with exceptions", "gplv2 with exceptions",
-		"gplv3+ with exceptions", "gplv3 with exceptions", "lgplv2+ with exceptions", "lgplv2 with exceptions", "lgplv3+ with exceptions",
-		"lgplv2", "copyright only", "python", "epl", "mplv1.1+", "cc-by", "cc-by-sa", "afl", "ucd", "unicode", "lppl", "mpl":
-		return nameless, inventory.Free
-	case "redistributable , no modification permitted", "proprietary", "commercial":
-		return nameless, inventory.NonFree
+	case "bsd", "bsd with advertising", "mit with advertising", "public domain", "copyright only", "python", "epl", "mplv1.1+", "cc-by",
+		"cc-by-sa", "afl", "ucd", "unicode", "lppl", "mpl", "artistic", "redistributable , no modification permitted":
+		return Expression(callaway + reference(written))
 	case "gpl+":
 		return "GPL-1.0-or-later", inventory.Free
-	case "artistic": // Perl's wording, of which the other term must make it free
-		return nameless, inventory.FreedomUnknown
+	}
+	if base, ok := strings.CutSuffix(name, " with exceptions"); ok {
+		if id := GNU(base); id != "" {
+			return Expression(id + " WITH AdditionRef-Callaway-exceptions")
+		}
 	}
 	if id := usualFedora(name); id != "" {
 		return Expression(id)
@@ -77,11 +80,10 @@ func legacy(name string) (string, inventory.Freedom) {
 	if expression, freedom := Expression(name); expression != "" {
 		return expression, freedom
 	}
-	plained := plain(name)
-	if id := usual(plained); id != "" {
+	if id := usual(plain(name)); id != "" {
 		return Expression(id)
 	}
-	return "", inventory.FreedomUnknown
+	return Expression(Reference(written))
 }
 
 // usualFedora gives ids of short names that only Fedora has.
@@ -117,6 +119,8 @@ func usualFedora(name string) string {
 		return "ECL-2.0"
 	case "upl":
 		return "UPL-1.0"
+	case "lgplv2":
+		return "LGPL-2.0-only"
 	case "lgplv2+": // a version of 2 stands for the library licence, 2.0
 		return "LGPL-2.0-or-later"
 	case "sleepycat":

@@ -1,0 +1,100 @@
+package licence
+
+import (
+	"bytes"
+
+	"cityward/collectors/internal/spdx"
+	"cityward/collectors/inventory"
+)
+
+// ownTerms is the answer for a text in its maker's own words that restrict. Its
+// name is that of its title, if it has one.
+func ownTerms(text []byte, said string) Answer {
+	a := Answer{Expression: title(text)}
+	if proprietary(said) {
+		a.Freedom = inventory.NonFree
+	}
+	return a
+}
+
+// title gives a reference named as the first lines of a text call its terms, "" if
+// they do not.
+func title(text []byte) string {
+	const (
+		mostLines = 6
+		mostWords = 10
+	)
+	n := 0
+	for line := range bytes.Lines(text) {
+		line = bytes.Trim(line, " \t\r\n#*=-_/.:")
+		if len(line) == 0 {
+			continue
+		}
+		if n++; n > mostLines {
+			break
+		}
+		words := split(line)
+		if len(words) > mostWords || has(joined(words[:min(1, len(words))]), "copyright;permission;this;please;redistribution;the;by;by using;you") {
+			continue
+		}
+		named, own := false, false
+		for _, w := range words {
+			switch w.text {
+			case "license", "licence", "agreement", "terms", "eula":
+				named = true
+			case "software", "end", "user", "and", "conditions", "of", "use", "source", "file", "text":
+			default:
+				own = true
+			}
+		}
+		if named && own {
+			return spdx.Reference(string(line))
+		}
+	}
+	return ""
+}
+
+// partsFrom gives the place of the paragraph that begins to list what of other
+// makers is in a work, the end of the text without one.
+func partsFrom(text []byte) int {
+	at := 0
+	for paragraph := range bytes.SplitAfterSeq(text, []byte("\n\n")) {
+		words := split(paragraph[:min(len(paragraph), 400)])
+		begin := joined(words[:min(len(words), 14)])
+		if at > 0 && has(begin, "contains code from;contains a portion of;contains portions of;submodules taken from;patches that were taken from;third party content;"+
+			"third party software;third party components;third party licenses;third party notices;third party code;"+
+			"several files are distributed under;some code such;sources of intellectual property;libraries are included in;"+
+			"this product bundles;this software bundles;bundled libraries;this software includes code from;incorporates code from") {
+			return at
+		}
+		at += len(paragraph)
+	}
+	return len(text)
+}
+
+// restricts reports whether a text that belongs to no known licence takes back
+// what free software must grant.
+func restricts(rest string) bool {
+	return has(rest, "non commercial;noncommercial;not for commercial;no commercial;commercial use is prohibited;commercial use is not;"+
+		"commercial use requires;may not be used commercially;personal use only;for personal use;private use only;research purposes only;"+
+		"research use only;educational use only;educational purposes only;academic use only;internal use only;internal business purposes;"+
+		"evaluation only;evaluation purposes;for evaluation;trial period;may not be modified;may not modify;not be altered;"+
+		"no modification;no modifications;modification is prohibited;modification is not;modifications are not permitted;"+
+		"without modification only;unmodified only;may not redistribute;not redistribute;not be redistributed;redistribution is prohibited;"+
+		"redistribution is not permitted;redistribution not permitted;no redistribution;may not distribute;not be distributed;may not sell;"+
+		"not be sold;shall not be sold;may not resell;sold for profit;derivative works are not;no derivative;no derivatives;"+
+		"non production;production use;may only be used;may be used only;use only;only with;for use with;terminates;not authorized;not authorised;customers only;customer;customers;licensee;licensees;subscription;"+
+		"you agree;license agreement;licence agreement;proprietary;for a fee;hosted or managed service;competing product;compete with") || proprietary(rest)
+}
+
+// proprietary reports words that end users' agreements have and free licences do
+// not.
+func proprietary(rest string) bool {
+	return has(rest, "reverse engineer;reverse engineering;decompile;disassemble;proprietary and confidential;confidential and proprietary;"+
+		"trade secret;trade secrets;licensed not sold;license fee;license fees;license key;non transferable;nontransferable;"+
+		"unauthorized copying;unauthorised copying;may not copy;end user license agreement;end user licence agreement;"+
+		"terms of service;strictly prohibited;may not redistribute;you may not rent;not sublicense;for use only with;have to purchase;"+
+		"must purchase;need to purchase;purchase a commercial license;purchase commercial license;personal use only;non commercial use only;"+
+		"non commercial purposes only;research use only;evaluation purposes only;may only be exercised to;competitive with this software;"+
+		"can only be used with;under no circumstances can you use;unmodified only;non commercial purposes provided")
+}
