@@ -125,7 +125,7 @@ func (t *SubstituteTable) find(field, name string) *Product {
 	if !exact {
 		i--
 	}
-	if i < 0 || list[i].text != name && !(list[i].prefix && strings.HasPrefix(name, list[i].text)) {
+	if i < 0 || list[i].text != name && (!list[i].prefix || !strings.HasPrefix(name, list[i].text)) {
 		return nil
 	}
 	return &t.Products[list[i].product]

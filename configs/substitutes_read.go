@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -94,9 +95,7 @@ func (r *substituteReader) keep(shipped *SubstituteTable, rows []*table) {
 			}
 		}
 	}
-	for id, s := range renewed {
-		r.known[id] = s
-	}
+	maps.Copy(r.known, renewed)
 }
 
 func (p *Product) names(field string) []string {
@@ -193,7 +192,7 @@ func (r *substituteReader) sortClaims() {
 		slices.SortStableFunc(list, func(a, b claim) int { return cmp.Compare(a.text, b.text) })
 		for i := 1; i < len(list); i++ {
 			before, c := list[i-1], list[i]
-			if before.text != c.text && !(before.prefix && strings.HasPrefix(c.text, before.text)) {
+			if before.text != c.text && (!before.prefix || !strings.HasPrefix(c.text, before.text)) {
 				continue
 			}
 			told, other := c, before

@@ -17,7 +17,6 @@ import (
 
 	"cityward/collectors/internal/host"
 	"cityward/collectors/internal/installed"
-	"cityward/collectors/internal/licence"
 	"cityward/collectors/inventory"
 )
 
