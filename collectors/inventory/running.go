@@ -14,7 +14,8 @@ type Script struct {
 	Guarded bool // it belongs to root, and nobody else may write to it
 }
 
-// Library is a file that running programs have mapped as code.
+// Library is a file that running programs have mapped as code, or an archive of Java
+// that they have open.
 type Library struct {
 	Path      string // in the programs' own root
 	File      FileID

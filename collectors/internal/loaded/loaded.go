@@ -1,13 +1,13 @@
 // Package loaded finds what runs in a process beside its executable: the script,
 // or the archive, that an interpreter was told to run, and the libraries that are
-// mapped as code.
+// mapped as code or, archives of Java, open.
 //
 // The script is one of the arguments. They are secret: a word of them is shown
 // only where a file of that name is there, and as that file's path. It is looked
 // for once for each execution, so one that was removed, and one that was named
 // from a directory that the program has left before, is not found.
 //
-// Mappings are read when an execution is first seen, and once more after a minute,
+// Both are read when an execution is first seen, and once more after a minute,
 // since programs load more while they begin. What is loaded later is not seen.
 // After that only the files are looked at: one that no longer has its path was
 // replaced, and who has it mapped goes on with the old one.
@@ -231,7 +231,7 @@ func (t *tree) file(word, cwd string) (inventory.Script, bool) {
 	}, true
 }
 
-// mappings reads which libraries a program has mapped.
+// mappings reads which libraries a program has mapped, and which archives it has open.
 func (t *tree) mappings(p *inventory.Process, into *process) {
 	into.again = time.Time{}
 	if !p.Ended.IsZero() {
@@ -263,6 +263,9 @@ func (t *tree) mappings(p *inventory.Process, into *process) {
 		}
 		return true
 	})
+	if into.failed == nil {
+		into.failed = t.archives(p, into)
+	}
 }
 
 // unnamed tells what is no file of any file tree, though the kernel gives it a
