@@ -77,6 +77,18 @@ func inside(c inventory.Container) inventory.Facts {
 		inventory.Facts{Containers: []inventory.Container{c}})
 }
 
+// jailed is a program of a tree that no runtime accounts for and whose packages own
+// it, in a user namespace; the machine's first process is in number 1.
+func jailed(users uint64) inventory.Facts {
+	root, file := inventory.FileID{Device: 9, Inode: 9}, inventory.FileID{Device: 9, Inode: 10}
+	f := plus(running(inventory.Process{Executable: "/usr/bin/jailed", File: file, MountNS: 9, Root: root, UserNS: users}), inventory.Facts{
+		Containers: []inventory.Container{{MountNS: 9, Root: root, Packages: 1}},
+		Owners:     []inventory.Owner{{Path: "/usr/bin/jailed", File: file, PURL: "pkg:deb/owned"}},
+	})
+	f.Processes[0].UserNS = 1
+	return f
+}
+
 // scripted is an interpreter of a package that runs a script.
 func scripted(path string, owned bool) inventory.Facts {
 	f := running(inventory.Process{Executable: "/usr/bin/owned"})
@@ -141,6 +153,9 @@ func freedomTrials() map[string][]trial {
 		"SWF-003": {
 			{"all owned", running(inventory.Process{Executable: "/usr/bin/owned"}), city(), only("", finding.Pass), nil},
 			{"owned in a unit's own file tree", running(inventory.Process{Executable: "/usr/bin/owned", MountNS: 9}), city(), only("", finding.Pass), nil},
+			{"owned in a file tree that root made", jailed(1), city(), only("", finding.Pass), nil},
+			{"owned in a file tree that a user made", jailed(2), city(), only("/usr/bin/jailed", finding.Review), nil},
+			{"owned in a file tree of nobody knows whom", jailed(0), city(), only("/usr/bin/jailed", finding.Review), nil},
 			{"local program", running(inventory.Process{Executable: "/opt/city/portal"}), city(), only("", finding.Pass), nil},
 			{"a local program's path, borrowed", running(inventory.Process{Executable: "/opt/city/portal", MountNS: 9, Foreign: true}), city(), only("/opt/city/portal", finding.Unknown), nil},
 			{"from memory", running(inventory.Process{Executable: "/memfd:x", Memory: true, Name: "x"}), city(), only("/memfd:x", finding.Fail), nil},

@@ -102,6 +102,8 @@ func ofScript(s *inventory.Snapshot, p *configs.Policy, process *inventory.Proce
 	c, recorded, known := s.ScriptSoftware(process, script)
 	container, contained := s.ContainerOf(process)
 	switch {
+	case owned && contained && selfMade(s, process):
+		return origin{finding.Review, "runs a script that belongs to a package by the word of a file tree that a user made: " + script.Path}
 	case owned:
 		return origin{finding.Pass, ""}
 	case contained && container.Unread != "":
@@ -127,6 +129,14 @@ func unread(c *inventory.Container) origin {
 	return origin{finding.Unknown, "the packages of " + c.Label() + " cannot be read: " + c.Unread}
 }
 
+// selfMade reports whether a tree may be a user's own work: it is in a user
+// namespace, where any user may make one with a package database in it, and no
+// runtime accounts for it.
+func selfMade(s *inventory.Snapshot, process *inventory.Process) bool {
+	first := s.First()
+	return process.Container == "" && (first == nil || process.UserNS == 0 || process.UserNS != first.UserNS)
+}
+
 // executable follows one process's file to its origin.
 func executable(s *inventory.Snapshot, p *configs.Policy, process *inventory.Process) origin {
 	_, owned := s.Owner(process)
@@ -139,6 +149,8 @@ func executable(s *inventory.Snapshot, p *configs.Policy, process *inventory.Pro
 		return origin{finding.Unknown, "its file cannot be read"}
 	case process.Deleted && owned:
 		return origin{finding.Review, "its package was upgraded while it ran: the old version is still at work"}
+	case owned && contained && selfMade(s, process):
+		return origin{finding.Review, "belongs to a package by the word of a file tree that a user made"}
 	case owned:
 		return origin{finding.Pass, ""}
 	case contained && container.Unread != "":

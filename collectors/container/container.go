@@ -153,6 +153,7 @@ type round struct {
 	facts      inventory.Facts
 	own        map[uint64]bool // mount namespaces in which programs have the machine's root
 	self       uint64          // the one in which this program reads
+	users      uint64          // the machine's user namespace or, where it is not told, that of this program
 	components map[*set]*shared
 	order      []*set
 	count      int
@@ -179,8 +180,12 @@ func (r *round) group(seen *inventory.Facts) (map[place][]*inventory.Process, er
 	if st, err := r.host.Stat("/proc/self/ns/mnt"); err == nil {
 		r.self = st.Ino
 	}
+	if st, err := r.host.Stat("/proc/self/ns/user"); err == nil {
+		r.users = st.Ino
+	}
 	if first := seen.First(); first != nil {
 		own[first.MountNS] = true
+		r.users = cmp.Or(first.UserNS, r.users)
 	}
 	running := make(map[place][]*inventory.Process)
 	of := make(map[uint64]place)

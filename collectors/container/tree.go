@@ -19,7 +19,7 @@ import (
 // else touches it, but for what the round keeps.
 type tree struct {
 	at     place
-	apart  bool // it is in a mount namespace of its own
+	apart  bool // it is in a mount or user namespace of its own
 	loaded loaded.Reader
 	known  image // what its runtime says, once it was found
 
@@ -65,7 +65,7 @@ func (t *tree) back() bool {
 func (r *round) tree(ctx context.Context, at place, processes []*inventory.Process) error {
 	t := r.trees[at]
 	if t == nil {
-		t = &tree{at: at, apart: !r.own[at.ns] && at.ns != r.self}
+		t = &tree{at: at, apart: !r.own[at.ns] && at.ns != r.self || processes[0].UserNS != r.users}
 		t.last.about.Unread = "not read yet"
 		r.trees[at] = t
 	}
