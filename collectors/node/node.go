@@ -200,11 +200,10 @@ func (s *search) read(dir string) (found, error) {
 }
 
 // complete answers by texts what the field leaves open: by the file that it names,
-// as npm's manual has it, else by all.
+// as npm's manual has it, else by all; and heeds what they say against it.
 func (s *search) complete(dir string, m *manifest) inventory.Licence {
-	l := m.licence
+	l, texts := m.licence, installed.Licences(s.host, dir)
 	if licence.Open(l) {
-		texts := installed.Licences(s.host, dir)
 		if file, ok := strings.CutPrefix(l.Declared, "SEE LICENSE IN "); ok && path.Base(file) == strings.TrimPrefix(file, "./") {
 			if text, err := s.host.ReadFile(path.Join(dir, path.Base(file)), licence.MostText); err == nil {
 				texts = [][]byte{text}
@@ -212,5 +211,5 @@ func (s *search) complete(dir string, m *manifest) inventory.Licence {
 		}
 		l = s.texts.Complete(l, texts...)
 	}
-	return licence.Named(l, strings.TrimPrefix(m.scope, "@")+"-"+m.name)
+	return licence.Named(licence.Contradicted(l, texts...), strings.TrimPrefix(m.scope, "@")+"-"+m.name)
 }

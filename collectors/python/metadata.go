@@ -49,11 +49,10 @@ func read(h *host.Host, texts *licence.Texts, file string) (metadata, error) {
 	if err == nil {
 		m.terms = m.stated()
 	}
-	if dir := path.Dir(file); err == nil && licence.Open(m.terms) && strings.HasSuffix(dir, ".dist-info") {
-		if m.terms = texts.Complete(m.terms, []byte(m.licence)); licence.Open(m.terms) {
-			all := append(installed.Licences(h, dir), installed.Licences(h, path.Join(dir, "licenses"))...)
-			m.terms = texts.Complete(m.terms, all...)
-		}
+	if dir := path.Dir(file); err == nil && strings.HasSuffix(dir, ".dist-info") {
+		all := append(installed.Licences(h, dir), installed.Licences(h, path.Join(dir, "licenses"))...)
+		m.terms = texts.Complete(m.terms, []byte(m.licence))
+		m.terms = licence.Contradicted(texts.Complete(m.terms, all...), all...)
 	}
 	if m.terms.Source != sourceClassifier {
 		m.terms = licence.Named(m.terms, m.name)

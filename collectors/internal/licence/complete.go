@@ -48,6 +48,23 @@ func Named(l inventory.Licence, software string) inventory.Licence {
 	return l
 }
 
+// Contradicted takes back the freedom that a maker's statement claims where a text
+// beside it names terms that restrict: what holds then only a person can tell. A
+// statement that offers a choice may well name such terms.
+func Contradicted(l inventory.Licence, texts ...[]byte) inventory.Licence {
+	if l.Freedom != inventory.Free || strings.Contains(l.Expression, " OR ") {
+		return l
+	}
+	for _, text := range texts {
+		if has(joined(split(text[:partsFrom(text)])), "commons clause;business source license;business source licence;server side public license;elastic license;"+
+			"polyform;confluent community license;redis source available license;functional source license;sustainable use license;"+
+			"non commercial use only;non commercial purposes only;personal use only;evaluation purposes only;end user license agreement;end user licence agreement") {
+			l.Freedom = inventory.FreedomUnknown
+		}
+	}
+	return l
+}
+
 // Complete answers by texts what the maker's statement leaves open. A text that is
 // not free makes software non-free whatever the statement says of a family of
 // licences; of several texts it is not known whether they hold together or at will.

@@ -326,3 +326,25 @@ func TestSentencesThatRestrict(t *testing.T) {
 		}
 	}
 }
+
+// A maker's word does not stand against the text beside it.
+func TestContradicted(t *testing.T) {
+	const clause = "\"Commons Clause\" License Condition v1.0\n\nThe Software is provided to you by the Licensor under the License, as defined below.\n"
+	mit := inventory.Licence{Declared: "MIT", Expression: "MIT", Source: "package.json", Freedom: inventory.Free}
+	choice := inventory.Licence{Expression: "MIT OR Elastic-2.0", Freedom: inventory.Free}
+	for _, test := range []struct {
+		l    inventory.Licence
+		text string
+		want inventory.Freedom
+	}{
+		{mit, "The MIT License\n\nPermission is hereby granted, free of charge", inventory.Free},
+		{mit, clause, inventory.FreedomUnknown},
+		{mit, "MIT, for non-commercial use only", inventory.FreedomUnknown},
+		{choice, "Elastic License 2.0", inventory.Free},
+		{inventory.Licence{Expression: "BUSL-1.1", Freedom: inventory.NonFree}, clause, inventory.NonFree},
+	} {
+		if got := Contradicted(test.l, []byte(test.text)); got.Freedom != test.want || got.Expression != test.l.Expression {
+			t.Errorf("%s beside %q: %+v", test.l.Expression, test.text, got)
+		}
+	}
+}
