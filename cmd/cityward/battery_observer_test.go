@@ -23,7 +23,18 @@ type shownFinding struct {
 type sentFacts struct {
 	Programs []string
 	How      []string
-	Sent     uint64 `json:"sent_bytes"`
+	Sent     uint64                   `json:"sent_bytes"`
+	Chain    [][]struct{ How string } // of each way the programs, the carrier last
+}
+
+// heldBy reports whether the carrier had the data in a way. A shell's child may be
+// seen at a pipe before it is the program, which then has it from there.
+func (f *sentFacts) heldBy(how string) bool {
+	handed := func(steps []struct{ How string }) bool {
+		n := len(steps)
+		return n > 1 && steps[n-1].How == "descendant" && steps[n-2].How == how
+	}
+	return slices.Contains(f.How, how) || how == "pipeline" && slices.ContainsFunc(f.Chain, handed)
 }
 
 // observer remembers what was published.
@@ -117,8 +128,7 @@ func (o *observer) problem(s *scenario) string {
 	switch sent := f.sent.Sent; {
 	case !slices.Contains(f.sent.Programs, carrierPath(s)):
 		return fmt.Sprintf("programs are %v, want %s", f.sent.Programs, carrierPath(s))
-	case !slices.Contains(f.sent.How, s.how) && (s.how != "pipeline" || !slices.Contains(f.sent.How, "descendant")):
-		// A shell's child may be seen at the pipe before it is the program, which then has it from there.
+	case !f.sent.heldBy(s.how):
 		return fmt.Sprintf("held by way of %v, want %s", f.sent.How, s.how)
 	case sent < uint64(least):
 		return fmt.Sprintf("%d bytes are reported, %d of the store left", sent, least)
