@@ -3,7 +3,7 @@
 # failed with its output, and at the end what was skipped and why. With CI set, a
 # skip is a failure. One package at a time: some load the machine on purpose, and
 # others measure how soon they are told of something. The kernels of Debian's
-# releases, emulated, take twenty minutes.
+# releases, emulated, take five minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

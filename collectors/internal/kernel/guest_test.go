@@ -26,6 +26,15 @@ const (
 // beside them.
 const flowSkips = "^(TestZones|TestAttempt|TestProcAgreesWithSockDiag|TestTrackedConnections|TestParseEnded|TestParseTrack|FuzzEnded|FuzzTrack)$"
 
+// captureSkips are those tests of this package in which the kernel has no part but to
+// load the programs once more: what is pinned, tables that are full, rows that are
+// dropped. They run where nothing is emulated.
+const captureSkips = "^(TestKernelMatrix|TestGeneratedIsUpToDate|TestCosts" +
+	"|TestAnotherBuildTakesOver|TestAnotherLayoutIsAGap|TestCutShortIsAGap|TestPins.*|TestUnpin.*" +
+	"|TestFullTableFolds|TestFoldedZonesGoStale|TestZonesThatFindNoRoom|TestStoreNumbers|TestMemory|TestMillionDestinations" +
+	"|TestIdleRowsAreDropped|TestNamesThatComeAgain|TestEndedIsListedOnce|TestRecent" +
+	"|TestAudit|TestCanary.+|TestNoCgroupMount|TestOutcomes|Fuzz.*)$"
+
 // guest is the first process of a machine that TestKernelMatrix boots: it runs
 // the tests there and turns the machine off.
 func guest() {
@@ -67,7 +76,7 @@ func runGuest() error {
 	if err := again("/proc/self/exe", []string{generatorVariable + "=tier"}); err != nil {
 		return err
 	}
-	program, skips := "/proc/self/exe", "^(TestKernelMatrix|TestGeneratedIsUpToDate)$"
+	program, skips := "/proc/self/exe", captureSkips
 	if _, err := os.Stat(guestFlow); err == nil {
 		program, skips = guestFlow, flowSkips
 		if err := again(program, []string{"CITYWARD_TEST_CHILD=tier"}); err != nil {

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/netip"
@@ -13,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/cilium/ebpf"
 )
 
 const (
@@ -20,8 +23,8 @@ const (
 	udp = 17
 )
 
-// open gives a capture. In a guest, where loading one takes seconds, all tests that
-// ask for nothing special share one.
+// open gives a capture without flows. In a guest, where loading one takes seconds, all
+// tests that ask for nothing special share one.
 func open(t *testing.T, o Options) *Kernel {
 	t.Helper()
 	if inGuest() && o == (Options{}) {
@@ -29,9 +32,29 @@ func open(t *testing.T, o Options) *Kernel {
 		if err != nil {
 			t.Fatal(err)
 		}
+		forget(t, k)
 		return k
 	}
 	return openOwn(t, o)
+}
+
+// forget drops the flows of earlier tests: a port that is given out by chance may be
+// given out again.
+func forget(t *testing.T, k *Kernel) {
+	t.Helper()
+	for _, name := range []string{flowsMapFlows, flowsMapReported} {
+		var keys []flowsFlowKey
+		var key flowsFlowKey
+		table := k.maps[name]
+		for err := table.NextKey(nil, &key); err == nil; err = table.NextKey(key, &key) {
+			keys = append(keys, key)
+		}
+		for _, key := range keys {
+			if err := table.Delete(key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+				t.Fatal(err)
+			}
+		}
+	}
 }
 
 var sharedCapture = sync.OnceValues(func() (*Kernel, error) { return Open(Options{}) })
