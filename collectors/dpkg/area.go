@@ -74,15 +74,36 @@ func judge(area string, debian bool, text inventory.Licence) inventory.Licence {
 	return answer
 }
 
-// onlyDebian reports whether apt has lists, and all of them are of archives
-// that call themselves Debian. An index without a Release file, and a list that
-// cannot be read, may be of any archive.
-func onlyDebian(h *host.Host) bool {
-	entries, err := h.ReadDir(dirApt)
-	if err != nil {
-		return false
+// presume decides on a package of a machine without apt's lists, as images of
+// containers are. Its own text must grant a free licence; that Debian's maintainers
+// put it in no other area than main then speaks for what the text says besides.
+func presume(r *record, vendor string, l inventory.Licence) inventory.Licence {
+	if vendor == "debian" && l.Freedom == inventory.FreedomUnknown && area(r, true) == areaMain && free(l.Expression) {
+		l.Freedom = inventory.Free
+		l.Source += ", of Debian's maintainers"
 	}
-	var archives, indexes []string
+	return l
+}
+
+// archives is what apt's lists tell of where the packages of a machine are from.
+type archives int
+
+const (
+	someArchive archives = iota // not all of Debian's, or it is not known
+	onlyDebian                  // all call themselves Debian
+	noArchive                   // there are no lists
+)
+
+// readArchives looks at the names of apt's lists and at their Release files. An index
+// without one, and a list that cannot be read, may be of any archive.
+func readArchives(h *host.Host) archives {
+	entries, err := h.ReadDir(dirApt)
+	if host.Gone(err) {
+		return noArchive
+	} else if err != nil {
+		return someArchive
+	}
+	var known, indexes []string
 	for _, e := range entries {
 		name := e.Name()
 		for _, suffix := range []string{"_InRelease", "_Release"} {
@@ -91,20 +112,26 @@ func onlyDebian(h *host.Host) bool {
 				continue
 			}
 			if readOrigin(h, dirApt+"/"+name) != "Debian" {
-				return false
+				return someArchive
 			}
-			archives = append(archives, archive+"_")
+			known = append(known, archive+"_")
 		}
 		if strings.Contains(name, "_Packages") {
 			indexes = append(indexes, name)
 		}
 	}
 	for _, index := range indexes {
-		if !slices.ContainsFunc(archives, func(archive string) bool { return strings.HasPrefix(index, archive) }) {
-			return false
+		if !slices.ContainsFunc(known, func(archive string) bool { return strings.HasPrefix(index, archive) }) {
+			return someArchive
 		}
 	}
-	return len(indexes) > 0
+	switch {
+	case len(indexes) > 0:
+		return onlyDebian
+	case len(known) > 0:
+		return someArchive
+	}
+	return noArchive
 }
 
 // readOrigin gives the Origin of a Release file, which may be wrapped in a

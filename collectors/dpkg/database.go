@@ -46,7 +46,7 @@ func read(ctx context.Context, h *host.Host, texts *licence.Texts, at version, o
 	if db.diversions, err = readDiversions(h); err != nil {
 		db.gaps = append(db.gaps, gap(fileDiversions, host.Cause(err), 0))
 	}
-	debian := onlyDebian(h)
+	from := readArchives(h)
 	in := bufio.NewReaderSize(nil, sizeLine)
 	var unread tally
 	for i, r := range there {
@@ -57,7 +57,7 @@ func read(ctx context.Context, h *host.Host, texts *licence.Texts, at version, o
 		if err != nil {
 			unread.add(dirDoc + "/" + r.name + "/copyright: " + host.Cause(err))
 		}
-		db.components = append(db.components, component(r, at.vendor, debian, text))
+		db.components = append(db.components, component(r, at.vendor, from, text))
 		db.lists = append(db.lists, r.list)
 	}
 	db.depends(there)
@@ -78,8 +78,8 @@ func elsewhere(h *host.Host) bool {
 
 // component joins what the database says of a package with what its copyright
 // file says.
-func component(r *record, vendor string, debian bool, text inventory.Licence) inventory.Component {
-	where := area(r, debian)
+func component(r *record, vendor string, from archives, text inventory.Licence) inventory.Component {
+	where := area(r, from == onlyDebian)
 	c := inventory.Component{
 		Ecosystem: "dpkg",
 		Name:      r.name,
@@ -89,7 +89,10 @@ func component(r *record, vendor string, debian bool, text inventory.Licence) in
 		Supplier:  r.maintainer,
 		Area:      where,
 		PURL:      purl(vendor, r),
-		Licence:   judge(where, debian && ofDebian(r.maintainer), text),
+		Licence:   judge(where, from == onlyDebian && ofDebian(r.maintainer), text),
+	}
+	if from == noArchive {
+		c.Licence = presume(r, vendor, c.Licence)
 	}
 	if r.origin != "" {
 		c.Supplier = r.origin

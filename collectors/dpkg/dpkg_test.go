@@ -156,6 +156,40 @@ func TestForeignArchive(t *testing.T) {
 	}
 }
 
+// Images of containers have no lists of apt's. What surrounds a free licence in a text
+// of Debian's maintainers is then no reason to doubt, and only there.
+func TestWithoutLists(t *testing.T) {
+	const grant, more = "This is free software under the GNU General Public License, version 2 or later.\n\n", "Users must not forget what comes with it. "
+	for name, test := range map[string]struct {
+		maintainer, section, vendor, text string
+		lists                             bool
+		want                              inventory.Freedom
+	}{
+		"of Debian":            {"T <team@tracker.debian.org>", "net", "debian", grant + strings.Repeat(more, 20), false, inventory.Free},
+		"with another archive": {"T <team@tracker.debian.org>", "net", "debian", grant + strings.Repeat(more, 20), true, inventory.FreedomUnknown},
+		"of another system":    {"T <team@tracker.debian.org>", "net", "example", grant + strings.Repeat(more, 20), false, inventory.FreedomUnknown},
+		"of somebody":          {"T <t@acme.example>", "net", "debian", grant + strings.Repeat(more, 20), false, inventory.FreedomUnknown},
+		"not free":             {"T <team@tracker.debian.org>", "non-free/net", "debian", grant + strings.Repeat(more, 20), false, inventory.NonFree},
+		"without a licence":    {"T <team@tracker.debian.org>", "net", "debian", strings.Repeat(more, 20), false, inventory.FreedomUnknown},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := t.TempDir()
+			write(t, root, "var/lib/dpkg/status", "Package: p\nStatus: install ok installed\nVersion: 1\nArchitecture: all\nMaintainer: "+test.maintainer+"\nSection: "+test.section+"\n")
+			write(t, root, "usr/share/doc/p/copyright", test.text)
+			if test.lists {
+				write(t, root, "var/lib/apt/lists/apt.example_InRelease", "Origin: Example\n")
+			}
+			facts, err := New(open(t, root), texts).Read(t.Context(), test.vendor, nil)
+			if err != nil || len(facts.Components) != 1 {
+				t.Fatalf("%+v, %v", facts.Components, err)
+			}
+			if c := facts.Components[0]; c.Licence.Freedom != test.want || c.Area == areaMain {
+				t.Errorf("%+v", c)
+			}
+		})
+	}
+}
+
 func TestNoDatabase(t *testing.T) {
 	facts := collect(t, New(open(t, t.TempDir()), texts), nil)
 	want := []inventory.Gap{gap("/var/lib/dpkg", "no dpkg database, and none of another system that is known", 0)}

@@ -20,14 +20,15 @@ const (
 
 // candidate is where an installed package may have come from.
 type candidate struct {
-	origin  string
+	index   // the last that has it
 	found   bool
 	several bool // archives that call themselves differently have it
 }
 
 // originate gives each component the Origin of the archive whose index has its
 // name, version and architecture. It is not known where the lists are compressed,
-// no longer have the version, or two archives that differ have it.
+// no longer have the version, or two archives that differ have it. What Debian's index
+// of main has is of main, whoever maintains it.
 func (db *database) originate(ctx context.Context, h *host.Host) error {
 	wanted := make(map[string]*candidate, len(db.components))
 	for i := range db.components {
@@ -51,8 +52,13 @@ func (db *database) originate(ctx context.Context, h *host.Host) error {
 	}
 	for i := range db.components {
 		c := &db.components[i]
-		if w := wanted[c.Name+"\x00"+c.Version+"\x00"+c.Arch]; w.found && !w.several {
-			c.Origin = w.origin
+		w := wanted[c.Name+"\x00"+c.Version+"\x00"+c.Arch]
+		if !w.found || w.several {
+			continue
+		}
+		if c.Origin = w.origin; w.origin == "Debian" && c.Area == "" && strings.Contains(w.path, "_"+areaMain+"_binary-") {
+			c.Area = areaMain
+			c.Licence = judge(areaMain, true, c.Licence)
 		}
 	}
 	db.gaps = unread.gap(db.gaps, inventory.KindComponents, "apt's lists cannot be read whole: where packages came from is not known")
@@ -106,7 +112,7 @@ func readIndex(ctx context.Context, h *host.Host, at index, limit int64, wanted 
 			return
 		}
 		w.several = w.several || w.found && w.origin != at.origin
-		w.found, w.origin = true, at.origin
+		w.found, w.index = true, at
 	})
 	return limit - bounded.N, err
 }

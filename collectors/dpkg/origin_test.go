@@ -58,6 +58,26 @@ func TestOrigin(t *testing.T) {
 	}
 }
 
+// What is in Debian's index of main is of main also where another archive is known and
+// its maintainer has no address at Debian.
+func TestMainByIndex(t *testing.T) {
+	const lists = "var/lib/apt/lists/"
+	for index, want := range map[string]inventory.Freedom{
+		"deb.debian.org_debian_dists_bookworm_main_binary-amd64_Packages":    inventory.Free,
+		"deb.debian.org_debian_dists_bookworm_contrib_binary-amd64_Packages": inventory.FreedomUnknown,
+		"apt.example_dists_stable_main_binary-amd64_Packages":                inventory.FreedomUnknown,
+	} {
+		root := debianTree(t)
+		write(t, root, lists+"apt.example_dists_stable_InRelease", "Origin: ACME\n")
+		write(t, root, lists+index, "Package: acme-agent\nVersion: 3.1+build7\nArchitecture: amd64\n")
+		for _, c := range collect(t, New(open(t, root), texts), nil).Components {
+			if c.Name == "acme-agent" && (c.Licence.Freedom != want || (c.Area == areaMain) != (want == inventory.Free)) {
+				t.Errorf("%s: %+v", index, c)
+			}
+		}
+	}
+}
+
 func FuzzIndex(f *testing.F) {
 	index, err := os.ReadFile("testdata/bookworm_Packages")
 	if err != nil {
