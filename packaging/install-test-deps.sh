@@ -4,7 +4,7 @@
 # it only says what is missing.
 set -eu
 
-packages='bindfs busybox-static clang curl fuse3 gcc gzip iproute2 libbpf-dev libc6-dev liburing-dev lintian linux-libc-dev llvm mmdebstrap netcat-openbsd nftables nodejs openssh-client openssh-server openssl perl podman postgresql prometheus prometheus-alertmanager python3 python3-venv qemu-system-arm qemu-system-x86 rsync runc shellcheck socat sshfs systemd systemd-container tar util-linux wget xz-utils'
+packages='bindfs busybox-static clang cpio curl e2fsprogs fuse3 gcc gzip iproute2 libbpf-dev libc6-dev liburing-dev lintian linux-libc-dev llvm mmdebstrap netcat-openbsd nftables nodejs openssh-client openssh-server openssl perl podman postgresql prometheus prometheus-alertmanager python3 python3-venv qemu-system-arm qemu-system-x86 rsync runc shellcheck socat sshfs systemd systemd-container tar util-linux wget xz-utils'
 
 missing=''
 for package in $packages; do
