@@ -72,20 +72,28 @@ func running(processes ...inventory.Process) inventory.Facts {
 
 // inside is a container's program that no package of the machine owns.
 func inside(c inventory.Container) inventory.Facts {
-	c.MountNS, c.Root = 9, inventory.FileID{Device: 9, Inode: 9}
+	c.Tree = jail()
 	return plus(running(inventory.Process{Executable: "/app/x", Container: "0123456789abcdef", MountNS: 9, Root: c.Root}),
 		inventory.Facts{Containers: []inventory.Container{c}})
 }
 
-// jailed is a program of a tree that no runtime accounts for and whose packages own
-// it, in a user namespace; the machine's first process is in number 1.
-func jailed(users uint64) inventory.Facts {
-	root, file := inventory.FileID{Device: 9, Inode: 9}, inventory.FileID{Device: 9, Inode: 10}
-	f := plus(running(inventory.Process{Executable: "/usr/bin/jailed", File: file, MountNS: 9, Root: root, UserNS: users}), inventory.Facts{
-		Containers: []inventory.Container{{MountNS: 9, Root: root, Packages: 1}},
-		Owners:     []inventory.Owner{{Path: "/usr/bin/jailed", File: file, PURL: "pkg:deb/owned"}},
+// jail is a file tree that is not the machine's.
+func jail() inventory.Tree {
+	return inventory.Tree{MountNS: 9, Root: inventory.FileID{Device: 9, Inode: 9}}
+}
+
+// jailed is a program in the jail, which the packages of a tree own.
+func jailed(by inventory.Tree) inventory.Facts {
+	at, file := jail(), inventory.FileID{Device: 9, Inode: 10}
+	return plus(running(inventory.Process{Executable: "/usr/bin/jailed", File: file, MountNS: at.MountNS, Root: at.Root}), inventory.Facts{
+		Containers: []inventory.Container{{Tree: at, Packages: 1}},
+		Owners:     []inventory.Owner{{Tree: by, Path: "/usr/bin/jailed", File: file, PURL: "pkg:deb/owned"}},
 	})
-	f.Processes[0].UserNS = 1
+}
+
+// claimed has the last owner in another tree.
+func claimed(f inventory.Facts) inventory.Facts {
+	f.Owners[len(f.Owners)-1].Tree = jail()
 	return f
 }
 
@@ -153,9 +161,10 @@ func freedomTrials() map[string][]trial {
 		"SWF-003": {
 			{"all owned", running(inventory.Process{Executable: "/usr/bin/owned"}), city(), only("", finding.Pass), nil},
 			{"owned in a unit's own file tree", running(inventory.Process{Executable: "/usr/bin/owned", MountNS: 9}), city(), only("", finding.Pass), nil},
-			{"owned in a file tree that root made", jailed(1), city(), only("", finding.Pass), nil},
-			{"owned in a file tree that a user made", jailed(2), city(), only("/usr/bin/jailed", finding.Review), nil},
-			{"owned in a file tree of nobody knows whom", jailed(0), city(), only("/usr/bin/jailed", finding.Review), nil},
+			{"owned by the packages of its file tree", jailed(jail()), city(), only("", finding.Pass), nil},
+			{"owned by the machine's packages, in another file tree", jailed(inventory.Tree{}), city(), only("/usr/bin/jailed", finding.Review), says("belongs to no package of file tree")},
+			{"owned by the packages of another file tree", jailed(inventory.Tree{MountNS: 8}), city(), only("/usr/bin/jailed", finding.Review), says("belongs to no package of file tree")},
+			{"the machine's program, owned by the packages of another file tree", claimed(running()), city(), only("/usr/bin/owned", finding.Review), says("belongs to no package")},
 			{"local program", running(inventory.Process{Executable: "/opt/city/portal"}), city(), only("", finding.Pass), nil},
 			{"a local program's path, borrowed", running(inventory.Process{Executable: "/opt/city/portal", MountNS: 9, Foreign: true}), city(), only("/opt/city/portal", finding.Unknown), nil},
 			{"from memory", running(inventory.Process{Executable: "/memfd:x", Memory: true, Name: "x"}), city(), only("/memfd:x", finding.Fail), nil},
@@ -173,10 +182,11 @@ func freedomTrials() map[string][]trial {
 			{"container's own program", inside(inventory.Container{Image: "city/app:1", Packages: 3}), city(), only("/app/x in container 0123456789ab", finding.Review), says("belongs to no package of city/app:1")},
 			{"container that does not answer", inside(inventory.Container{Image: "city/app:1", Unread: "no answer"}), city(), only("/app/x in container 0123456789ab", finding.Unknown), says("the packages of city/app:1 cannot be read: no answer")},
 			{"container's package", plus(inside(inventory.Container{Image: "city/app:1", Packages: 3}), inventory.Facts{
-				Components: []inventory.Component{{PURL: "pkg:apk/x", Contained: true}}, Owners: []inventory.Owner{{Path: "/app/x", PURL: "pkg:apk/x"}},
+				Components: []inventory.Component{{PURL: "pkg:apk/x", Contained: true}}, Owners: []inventory.Owner{{Tree: jail(), Path: "/app/x", PURL: "pkg:apk/x"}},
 			}), city(), only("", finding.Pass), nil},
 			{"a local program's path in a container", running(inventory.Process{Executable: "/opt/city/portal", Container: "0123456789abcdef", MountNS: 9}), city(), only("/opt/city/portal in container 0123456789ab", finding.Unknown), nil},
 			{"script of a package", scripted("/usr/bin/backup", true), city(), only("", finding.Pass), nil},
+			{"script that the packages of another file tree own", claimed(scripted("/opt/acme/run.py", true)), city(), only("/usr/bin/owned", finding.Review), says("runs a script that belongs to no package: /opt/acme/run.py")},
 			{"script of no package", scripted("/opt/acme/run.py", false), city(), only("/usr/bin/owned", finding.Review), says("runs a script that belongs to no package: /opt/acme/run.py")},
 			{"script from a temporary directory", scripted("/tmp/run.py", false), city(), only("/usr/bin/owned", finding.Fail), nil},
 			{"script that the city answers for", scripted("/opt/city/portal", false), city(), only("", finding.Pass), nil},

@@ -93,10 +93,10 @@ func substituteTrials() map[string][]trial {
 			Scripts: []inventory.Script{{Process: execution(100), Path: "/opt/atlassian/jira/bin/start.jar"}},
 		}), policy, only("Jira Data Center", finding.Fail), nil},
 		{"by the image of its container", plus(having(), inventory.Facts{
-			Containers: []inventory.Container{{Image: "mcr.microsoft.com/mssql/server:2022-latest", MountNS: 9}},
+			Containers: []inventory.Container{{Image: "mcr.microsoft.com/mssql/server:2022-latest", Tree: inventory.Tree{MountNS: 9}}},
 		}), policy, only("Microsoft SQL Server", finding.Fail), names("running:true", "mssql/server")},
 		{"by an image that free software has, too", plus(having(), inventory.Facts{
-			Containers: []inventory.Container{{Image: "docker.io/library/redis:7.2", MountNS: 9}},
+			Containers: []inventory.Container{{Image: "docker.io/library/redis:7.2", Tree: inventory.Tree{MountNS: 9}}},
 		}), policy, only("Redis 7.4 and later", finding.Unknown), nil},
 		{"a file that is only read", doing(inventory.Process{Executable: "/usr/bin/tail", Arguments: []string{"tail", "/opt/splunk/var/log/x"}}), policy, only("", finding.Pass), nil},
 		{"a guest of a foreign hypervisor", doing(inventory.Process{Executable: "/usr/bin/vmtoolsd"}), policy, only("VMware vSphere, by the tools of its guests", finding.Review), nil},

@@ -98,12 +98,10 @@ func trace(s *inventory.Snapshot, p *configs.Policy, process *inventory.Process)
 
 // ofScript judges what an interpreter runs.
 func ofScript(s *inventory.Snapshot, p *configs.Policy, process *inventory.Process, script *inventory.Script) origin {
-	_, owned := s.FileOwner(script.Path, script.File)
+	_, owned := s.FileOwner(process, script.Path, script.File)
 	c, recorded, known := s.ScriptSoftware(process, script)
 	container, contained := s.ContainerOf(process)
 	switch {
-	case owned && contained && selfMade(s, process):
-		return origin{finding.Review, "runs a script that belongs to a package by the word of a file tree that a user made: " + script.Path}
 	case owned:
 		return origin{finding.Pass, ""}
 	case contained && container.Unread != "":
@@ -129,14 +127,6 @@ func unread(c *inventory.Container) origin {
 	return origin{finding.Unknown, "the packages of " + c.Label() + " cannot be read: " + c.Unread}
 }
 
-// selfMade reports whether a tree may be a user's own work: it is in a user
-// namespace, where any user may make one with a package database in it, and no
-// runtime accounts for it.
-func selfMade(s *inventory.Snapshot, process *inventory.Process) bool {
-	first := s.First()
-	return process.Container == "" && (first == nil || process.UserNS == 0 || process.UserNS != first.UserNS)
-}
-
 // executable follows one process's file to its origin.
 func executable(s *inventory.Snapshot, p *configs.Policy, process *inventory.Process) origin {
 	_, owned := s.Owner(process)
@@ -149,8 +139,6 @@ func executable(s *inventory.Snapshot, p *configs.Policy, process *inventory.Pro
 		return origin{finding.Unknown, "its file cannot be read"}
 	case process.Deleted && owned:
 		return origin{finding.Review, "its package was upgraded while it ran: the old version is still at work"}
-	case owned && contained && selfMade(s, process):
-		return origin{finding.Review, "belongs to a package by the word of a file tree that a user made"}
 	case owned:
 		return origin{finding.Pass, ""}
 	case contained && container.Unread != "":

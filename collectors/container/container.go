@@ -8,9 +8,9 @@
 //
 // All that is read below a container's root is the container's own word, as is its
 // name for a package. It can make its own programs look owned, and nobody else's:
-// an owner holds for one file, named by device and inode, and for none that the
-// machine has, too, at the same path, as where a directory is mounted into it. Paths are resolved by the
-// kernel in the container's root, so no symbolic link leads out of it.
+// an owner holds for one file and for the programs of one tree. A tree that a user
+// may have made, with a package database in it, owns nothing. Paths are resolved by
+// the kernel in the container's root, so no symbolic link leads out of it.
 //
 // # What may never end
 //
@@ -67,7 +67,7 @@ type Collector struct {
 	host     *host.Host
 	readers  func(*host.Host) []Reader
 	patience time.Duration
-	trees    map[place]*tree
+	trees    map[inventory.Tree]*tree
 	stuck    []*tree // that nothing runs in any more, and that have not come back
 	ctx      context.Context
 	stop     context.CancelFunc
@@ -76,20 +76,10 @@ type Collector struct {
 	sets map[string]*set
 }
 
-// place names a tree.
-type place struct {
-	ns   uint64
-	root inventory.FileID
-}
-
-func (p place) compare(q place) int {
-	return cmp.Or(cmp.Compare(p.ns, q.ns), cmp.Compare(p.root.Device, q.root.Device), cmp.Compare(p.root.Inode, q.root.Inode))
-}
-
 // New returns a collector of the trees on h's machine. readers makes those of one
 // tree.
 func New(h *host.Host, readers func(*host.Host) []Reader) *Collector {
-	c := &Collector{host: h, readers: readers, patience: patience, trees: make(map[place]*tree), sets: make(map[string]*set)}
+	c := &Collector{host: h, readers: readers, patience: patience, trees: make(map[inventory.Tree]*tree), sets: make(map[string]*set)}
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	return c
 }
@@ -114,7 +104,7 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 	if err != nil {
 		return inventory.Facts{}, err
 	}
-	for _, at := range slices.SortedFunc(maps.Keys(running), place.compare) {
+	for _, at := range slices.SortedFunc(maps.Keys(running), inventory.Tree.Compare) {
 		if len(c.trees) >= mostTrees && c.trees[at] == nil {
 			r.over.Add(running[at][0].Executable)
 			continue
@@ -129,7 +119,7 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 }
 
 // forget drops what nothing runs in any more.
-func (c *Collector) forget(running map[place][]*inventory.Process) {
+func (c *Collector) forget(running map[inventory.Tree][]*inventory.Process) {
 	c.stuck = slices.DeleteFunc(c.stuck, (*tree).back)
 	used := make(map[*set]bool)
 	for at, t := range c.trees {
@@ -151,9 +141,7 @@ func (c *Collector) forget(running map[place][]*inventory.Process) {
 type round struct {
 	*Collector
 	facts      inventory.Facts
-	own        map[uint64]bool // mount namespaces in which programs have the machine's root
-	self       uint64          // the one in which this program reads
-	users      uint64          // the machine's user namespace or, where it is not told, that of this program
+	users      uint64 // the machine's user namespace or, where it is not told, that of this program
 	components map[*set]*shared
 	order      []*set
 	count      int
@@ -167,19 +155,15 @@ type shared struct {
 	labels     []string
 }
 
-// group sorts the processes by tree. Of those that have ended the root is not
-// known; they are of the namespace's, if it has one.
-func (r *round) group(seen *inventory.Facts) (map[place][]*inventory.Process, error) {
+// group sorts the processes by tree. Of those that have ended, or have locked
+// themselves up, the root is not known; they are of the namespace's, if it has one.
+func (r *round) group(seen *inventory.Facts) (map[inventory.Tree][]*inventory.Process, error) {
 	at, err := r.host.Find("/")
 	if err != nil {
 		return nil, err
 	}
 	home := inventory.FileID{Device: at.Device, Inode: at.Inode}
-	own := make(map[uint64]bool)
-	r.own = own
-	if st, err := r.host.Stat("/proc/self/ns/mnt"); err == nil {
-		r.self = st.Ino
-	}
+	own := make(map[uint64]bool) // mount namespaces in which programs have the machine's root
 	if st, err := r.host.Stat("/proc/self/ns/user"); err == nil {
 		r.users = st.Ino
 	}
@@ -187,32 +171,30 @@ func (r *round) group(seen *inventory.Facts) (map[place][]*inventory.Process, er
 		own[first.MountNS] = true
 		r.users = cmp.Or(first.UserNS, r.users)
 	}
-	running := make(map[place][]*inventory.Process)
-	of := make(map[uint64]place)
-	var ended []*inventory.Process
+	running := make(map[inventory.Tree][]*inventory.Process)
+	of := make(map[uint64]inventory.Tree)
+	var rootless []*inventory.Process
 	for i := range seen.Processes {
 		p := &seen.Processes[i]
 		switch {
 		case p.Kernel || p.MountNS == 0:
 		case p.Root == inventory.FileID{}:
-			if !p.Ended.IsZero() {
-				ended = append(ended, p)
-			}
+			rootless = append(rootless, p)
 		case p.Root == home:
 			own[p.MountNS] = true
 		default:
-			at := place{p.MountNS, p.Root}
+			at := inventory.Tree{MountNS: p.MountNS, Root: p.Root}
 			running[at] = append(running[at], p)
 			of[p.MountNS] = at
 		}
 	}
-	for _, p := range ended {
+	for _, p := range rootless {
 		at, lives := of[p.MountNS]
 		switch {
 		case own[p.MountNS]:
 		case lives:
 			running[at] = append(running[at], p)
-		case p.Container != "":
+		case p.Container != "" && !p.Ended.IsZero():
 			r.gone.Add(p.Executable)
 		}
 	}

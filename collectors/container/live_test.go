@@ -99,7 +99,7 @@ func write(t testing.TB, root, name, text string) {
 // of its own, as container runtimes do, until the test ends.
 func pivoted(t testing.TB, root string, args ...string) int {
 	t.Helper()
-	const script = `mount --bind "$0" "$0" && cd "$0" && mkdir -p .old && pivot_root . .old &&
+	const script = `mount --rbind "$0" "$0" && cd "$0" && mkdir -p .old && pivot_root . .old &&
 		/bin/busybox umount -l /.old && exec /bin/busybox sh -c 'echo ready; exec "$@"' sh "$@"`
 	return start(t, exec.CommandContext(t.Context(), "unshare", append([]string{"--mount", "--propagation", "private", "sh", "-c", script, root}, args...)...))
 }
@@ -229,7 +229,7 @@ func TestProgramsOfAnotherTree(t *testing.T) {
 }
 
 // A directory of the machine that a container has, too, at the same path: here by
-// hard links instead of a mount. What the container says of it is not heard.
+// hard links instead of a mount. What the container says of it holds in there alone.
 func TestFilesThatTheMachineHasToo(t *testing.T) {
 	needRoot(t)
 	root, dir := debian(t), t.TempDir()
@@ -248,8 +248,10 @@ func TestFilesThatTheMachineHasToo(t *testing.T) {
 	if owner, owned := s.Owner(processOf(t, s, outside)); owned {
 		t.Errorf("a program of the machine belongs to %+v", owner)
 	}
-	if _, owned := s.Owner(processOf(t, s, own)); !owned {
-		t.Error("a program of the container belongs to nothing")
+	for _, pid := range []int{shared, own} {
+		if _, owned := s.Owner(processOf(t, s, pid)); !owned {
+			t.Errorf("%s of the container belongs to nothing", processOf(t, s, pid).Executable)
+		}
 	}
 }
 
@@ -271,7 +273,7 @@ func TestUpgradedInAnotherTree(t *testing.T) {
 	if owner, owned := s.Owner(p); !p.Deleted || !owned || owner.Name != "city-tool" {
 		t.Errorf("%+v, owner %+v", p, owner)
 	}
-	c.trees[place{p.MountNS, p.Root}].looked = time.Time{} // some time later
+	c.trees[inventory.Tree{MountNS: p.MountNS, Root: p.Root}].looked = time.Time{} // some time later
 	s = collect(t, c, seen(t, pid))
 	if owner, owned := s.Owner(processOf(t, s, pid)); !owned || owner.Version != "2" {
 		t.Errorf("owner %+v", owner)

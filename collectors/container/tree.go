@@ -18,8 +18,8 @@ import (
 // tree is one file tree that programs run in. While it is read on the side nobody
 // else touches it, but for what the round keeps.
 type tree struct {
-	at     place
-	apart  bool // it is in a mount or user namespace of its own
+	at     inventory.Tree
+	users  bool // it may be a user's own work, see round.usersOwn
 	loaded loaded.Reader
 	known  image // what its runtime says, once it was found
 
@@ -62,10 +62,10 @@ func (t *tree) back() bool {
 }
 
 // tree looks at one tree, or waits for what was begun, and adds what is known.
-func (r *round) tree(ctx context.Context, at place, processes []*inventory.Process) error {
+func (r *round) tree(ctx context.Context, at inventory.Tree, processes []*inventory.Process) error {
 	t := r.trees[at]
 	if t == nil {
-		t = &tree{at: at, apart: !r.own[at.ns] && at.ns != r.self || processes[0].UserNS != r.users}
+		t = &tree{at: at, users: r.usersOwn(processes)}
 		t.last.about.Unread = "not read yet"
 		r.trees[at] = t
 	}
@@ -86,6 +86,13 @@ func (r *round) tree(ctx context.Context, at place, processes []*inventory.Proce
 	}
 	r.add(t, processes)
 	return nil
+}
+
+// usersOwn reports whether a tree may be a user's own work: who was there first is in
+// a user namespace, where any user may make one, and no runtime accounts for him.
+func (r *round) usersOwn(processes []*inventory.Process) bool {
+	first := slices.MinFunc(processes, func(a, b *inventory.Process) int { return cmp.Compare(a.ID.Start, b.ID.Start) })
+	return first.Container == "" && (first.UserNS == 0 || first.UserNS != r.users)
 }
 
 // changed reports whether there is something new to see: programs, or after some
@@ -135,7 +142,7 @@ func (r *round) begin(t *tree, processes []*inventory.Process) bool {
 func (r *round) add(t *tree, processes []*inventory.Process) {
 	o := &t.last
 	about := o.about
-	about.MountNS, about.Root = t.at.ns, t.at.root
+	about.Tree = t.at
 	about.ID = cmp.Or(about.ID, containerOf(processes))
 	if o.err != nil {
 		about.Unread = host.Text(host.Cause(o.err), 256)
@@ -143,7 +150,9 @@ func (r *round) add(t *tree, processes []*inventory.Process) {
 	}
 	if o.set != nil && r.share(o, about.Label()) {
 		about.Packages = len(o.components)
-		r.facts.Owners = append(r.facts.Owners, o.owners...)
+		if !t.users {
+			r.facts.Owners = append(r.facts.Owners, o.owners...)
+		}
 	} else if o.set != nil {
 		about.Unread = "too many packages in all containers"
 		r.full.Add(about.Label())
@@ -162,7 +171,7 @@ func (r *round) add(t *tree, processes []*inventory.Process) {
 	if l := o.loaded; l != nil {
 		r.facts.Scripts = append(r.facts.Scripts, l.Scripts...)
 		for _, library := range l.Libraries {
-			library.Contained = true
+			library.Tree = t.at
 			r.facts.Libraries = append(r.facts.Libraries, library)
 		}
 		r.scripts.Join(&l.Unknown)
@@ -224,39 +233,29 @@ func (c *Collector) look(ctx context.Context, t *tree, processes []*inventory.Pr
 		ID: t.known.id, Runtime: t.known.runtime, Name: t.known.name, Image: t.known.image, Digest: t.known.digest,
 		System: strings.TrimSpace(release.ID + " " + release.VersionID),
 	}
-	if o.loaded, err = t.loaded.Read(ctx, h, proc, t.at.ns, processes); err != nil {
+	if o.loaded, err = t.loaded.Read(ctx, h, proc, t.at.MountNS, processes); err != nil {
 		return outcome{about: o.about, err: err}
 	}
 	programs, paths := o.programs(h, processes)
 	if err := c.databases(ctx, h, release.ID, programs, &o); err != nil {
 		return outcome{about: o.about, err: err}
 	}
-	o.owners = spread(o.owners, paths)
-	if t.apart {
-		o.owners = slices.DeleteFunc(o.owners, c.own)
-	}
+	o.owners = spread(t.at, o.owners, paths)
 	return o
 }
 
-// own reports whether what a tree claims is a file that the machine itself has at
-// that path. Programs of the machine would have that owner, too.
-func (c *Collector) own(claimed inventory.Owner) bool {
-	at, err := c.host.Find(claimed.Path)
-	return err == nil && claimed.File == inventory.FileID{Device: at.Device, Inode: at.Inode}
-}
-
 // attach opens the root by one of the processes that have it.
-func attach(h *host.Host, at place, processes []*inventory.Process) (pid int, err error) {
+func attach(h *host.Host, at inventory.Tree, processes []*inventory.Process) (pid int, err error) {
 	err = fmt.Errorf("open root: %w", context.Canceled)
 	for _, p := range processes {
-		if !p.Ended.IsZero() {
+		if p.Root != at.Root {
 			continue
 		}
 		if err = h.Attach(fmt.Sprintf("/proc/%d/root", p.ID.PID)); err != nil {
 			continue
 		}
 		top, failed := h.Find("/")
-		if failed == nil && at.root == (inventory.FileID{Device: top.Device, Inode: top.Inode}) {
+		if failed == nil && at.Root == (inventory.FileID{Device: top.Device, Inode: top.Inode}) {
 			return p.ID.PID, nil
 		}
 		err = cmp.Or(failed, fmt.Errorf("open root: %s has another by now", p.ID))
@@ -305,10 +304,11 @@ func (o *outcome) programs(h *host.Host, processes []*inventory.Process) ([]inst
 // shell reports whether an interpreter has no packages of its own kind.
 func shell(executable string) bool { return strings.HasSuffix(path.Base(executable), "sh") }
 
-// spread gives owners the paths by which the kernel calls their files.
-func spread(owners []inventory.Owner, paths map[installed.Program][]string) []inventory.Owner {
+// spread gives owners their tree, and the paths by which the kernel calls their files.
+func spread(at inventory.Tree, owners []inventory.Owner, paths map[installed.Program][]string) []inventory.Owner {
 	var all []inventory.Owner
 	for _, owner := range owners {
+		owner.Tree = at
 		called := paths[installed.Program{Path: owner.Path, File: owner.File}]
 		if len(called) == 0 { // a script or a library
 			all = append(all, owner)

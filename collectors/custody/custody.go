@@ -126,7 +126,8 @@ type round struct {
 	files *files // nil where the kernel tells
 	alive map[inventory.Execution]*inventory.Process
 	byPID map[int]inventory.Execution // running
-	owner map[inventory.FileID]*inventory.Owner
+	trees inventory.Trees
+	owner map[inventory.OwnerKey]*inventory.Owner
 }
 
 // Collect lists who holds declared data. Without a declared store there is
@@ -200,9 +201,10 @@ func (r *round) index() {
 			r.byPID[p.ID.PID] = p.ID
 		}
 	}
-	r.owner = make(map[inventory.FileID]*inventory.Owner, len(r.seen.Owners))
+	r.trees = r.seen.Trees()
+	r.owner = make(map[inventory.OwnerKey]*inventory.Owner, len(r.seen.Owners))
 	for i := range r.seen.Owners {
-		r.owner[r.seen.Owners[i].File] = &r.seen.Owners[i]
+		r.owner[r.seen.Owners[i].Key()] = &r.seen.Owners[i]
 	}
 }
 

@@ -223,10 +223,17 @@ func TestBefore(t *testing.T) {
 
 // A holder that has ended is remembered for a day, and not longer.
 func TestFormer(t *testing.T) {
-	r := graph(t, nil, nil, running(1, 0, 0, "/bin/cat"), running(2, 0, 0, "/bin/curl"))
-	r.seen.Owners = []inventory.Owner{{Path: "/bin/cat", PURL: "pkg:deb/debian/coreutils"}}
+	cat := running(3, 0, 0, "/bin/cat") // in a container
+	cat.MountNS, cat.Ended = 5, at(61)
+	web := inventory.Tree{MountNS: 5, Root: inventory.FileID{Device: 1, Inode: 1}}
+	owner := inventory.Owner{Tree: web, Path: "/bin/cat", PURL: "pkg:deb/debian/coreutils"}
+	r := graph(t, nil, nil, cat, running(2, 0, 0, "/bin/curl"))
+	r.seen.Owners = []inventory.Owner{{Path: "/bin/cat", PURL: "pkg:deb/of-the-machine"}, owner, {Tree: inventory.Tree{MountNS: 6}, Path: "/bin/cat", PURL: "pkg:deb/of-another"}}
+	r.seen.Containers = []inventory.Container{{Tree: web}}
+	r.index()
+	r.forget()
 	all := make(links)
-	all.add(id(1), link{to: id(2), how: inventory.HowPipeline})
+	all.add(id(3), link{to: id(2), how: inventory.HowPipeline})
 	r.spread(all)
 	next := &round{Collector: r.Collector, seen: &inventory.Facts{Processes: []inventory.Process{running(2, 0, 0, "/bin/curl")}}, now: at(120)}
 	next.rounds++
@@ -237,7 +244,10 @@ func TestFormer(t *testing.T) {
 	if len(rows) != 1 || len(before.processes) != 1 || before.processes[0].Executable != "/bin/cat" || len(before.holdings) != 1 || before.holdings[0].How != inventory.HowDirect {
 		t.Errorf("holdings %+v, former %+v", rows, before)
 	}
+	if !slices.Equal(before.owners, []inventory.Owner{owner}) || before.processes[0].Root != web.Root {
+		t.Errorf("owners %+v, former %+v", before.owners, before.processes)
+	}
 	next.now = at(60).Add(25 * time.Hour)
 	next.forget()
-	wants(t, next, "registry pid 2 pipeline pid 1")
+	wants(t, next, "registry pid 2 pipeline pid 3")
 }

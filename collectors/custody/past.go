@@ -1,6 +1,7 @@
 package custody
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"time"
@@ -35,7 +36,9 @@ func (r *round) keep(id inventory.Execution) {
 		p.process = *process
 		r.sighted(p)
 		p.process.Arguments = nil // they may hold secrets, and are long
-		if owner := r.owner[process.File]; owner != nil && owner.Path == process.Executable {
+		at := r.trees.Of(process)
+		p.process.Root = cmp.Or(process.Root, at.Root) // of an ended one nothing shows it once the tree is gone
+		if owner := r.owner[inventory.OwnerKey{Tree: at, Path: process.Executable, File: process.File}]; owner != nil {
 			p.owner = owner
 		}
 	}
@@ -112,7 +115,7 @@ func (r *round) nameFormer(id inventory.Execution, named map[inventory.Execution
 	}
 	named[id] = true
 	f.processes = append(f.processes, p.process)
-	if p.owner != nil && r.owner[p.owner.File] == nil {
+	if p.owner != nil && r.owner[p.owner.Key()] == nil {
 		f.owners = append(f.owners, *p.owner)
 	}
 }

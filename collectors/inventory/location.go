@@ -69,11 +69,7 @@ func (s *Snapshot) lies(file string) (c *Component, recorded, ok bool) {
 
 // ownTree reports whether what a process calls a path is the machine's own file.
 func (s *Snapshot) ownTree(p *Process) bool {
-	if p.Foreign || p.Container != "" {
-		return false
-	}
-	_, contained := s.ContainerOf(p)
-	return !contained
+	return !p.Foreign && p.Container == "" && s.trees.Of(p) == Tree{}
 }
 
 // Software gives what is known to be a process's executable: the package that owns
@@ -92,7 +88,7 @@ func (s *Snapshot) Software(p *Process) (*Component, bool) {
 // ScriptSoftware is [Snapshot.Software] for the script that a process runs.
 // recorded says that a package system or an installer accounts for it.
 func (s *Snapshot) ScriptSoftware(p *Process, script *Script) (c *Component, recorded, ok bool) {
-	if owner, owned := s.FileOwner(script.Path, script.File); owned {
+	if owner, owned := s.FileOwner(p, script.Path, script.File); owned {
 		return owner, true, true
 	}
 	if !s.ownTree(p) {

@@ -10,8 +10,8 @@ func TestWhereComponentsLie(t *testing.T) {
 	own, contained := FileID{9, 2}, FileID{2, 1}
 	const site = "/srv/venv/lib/python3.11/site-packages"
 	s := Merge(time.Unix(1, 0), &Facts{
-		Containers: []Container{{System: "debian 12", MountNS: 1, Root: contained}},
-		Owners:     []Owner{{"/srv/venv/bin/packaged", FileID{1, 1}, "deb"}},
+		Containers: []Container{{System: "debian 12", Tree: Tree{1, contained}}},
+		Owners:     []Owner{{Path: "/srv/venv/bin/packaged", File: FileID{1, 1}, PURL: "deb"}},
 		Components: []Component{
 			{PURL: "deb"},
 			{PURL: "tree", Locations: []Location{{Path: "/srv/venv"}, {Path: "/"}, {Path: "relative"}}},
@@ -71,7 +71,7 @@ func TestRunningWhereItLies(t *testing.T) {
 	s := Merge(time.Unix(1, 0), &Facts{
 		Processes: []Process{{ID: Execution{PID: 1}, Executable: "/opt/go"}, {ID: Execution{PID: 2}, Executable: "/usr/bin/node"}},
 		Scripts:   []Script{{Process: Execution{PID: 2}, Path: "/srv/node_modules/a/index.js"}},
-		Libraries: []Library{{Path: "/srv/python/numpy/core.so"}, {Path: "/srv/python/scipy/core.so", Contained: true}},
+		Libraries: []Library{{Path: "/srv/python/numpy/core.so"}, {Path: "/srv/python/scipy/core.so", Tree: Tree{MountNS: 5}}},
 		Components: []Component{
 			{PURL: "go", Files: []string{"/opt/go"}},
 			{PURL: "node", Locations: []Location{{Path: "/srv/node_modules/a"}}},

@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -17,24 +18,25 @@ type Script struct {
 // Library is a file that running programs have mapped as code, or an archive of Java
 // that they have open.
 type Library struct {
-	Path      string // in the programs' own root
-	File      FileID
-	Replaced  bool        // another file has its place, or none: the programs go on with the old one
-	Contained bool        // it is in a file tree that is not the machine's own
-	Users     []Execution // of a replaced one, sorted
+	Tree     Tree
+	Path     string // in the programs' own root
+	File     FileID
+	Replaced bool        // another file has its place, or none: the programs go on with the old one
+	Users    []Execution // of a replaced one, sorted
 }
+
+func (l *Library) key() OwnerKey { return OwnerKey{l.Tree, l.Path, l.File} }
 
 // Container is a file tree that programs run in and that is not the machine's
 // own: a container's, or what another program has made the root of some.
 type Container struct {
+	Tree
 	ID       string // as Process.Container; "" where no runtime is known
 	Runtime  string // docker, podman, containerd, cri-o; "" unknown
 	Name     string // that the runtime gives it; "" unknown
 	Image    string // name of the image; "" unknown
 	Digest   string // of the image; "" unknown
 	System   string // ID and VERSION_ID of its os-release(5); "" it says nothing
-	MountNS  uint64
-	Root     FileID // its top directory
 	Packages int    // that its own databases list
 	Unread   string // why they could not be read; "" they were, if there are any
 }
@@ -55,45 +57,62 @@ func (c *Container) Label() string {
 	return "file tree"
 }
 
-// containerKey tells trees apart. One root may be shared by namespaces that mount
-// different things below it.
-type containerKey struct {
-	ns   uint64
-	root FileID
+// Trees tells which file tree a process is in.
+type Trees struct {
+	home   FileID            // the machine's root; zero unknown
+	listed map[Tree]int      // index among [Facts.Containers]
+	alone  map[uint64]FileID // the root of namespaces that have one such tree
+}
+
+// Trees indexes the trees that were seen.
+func (f *Facts) Trees() Trees {
+	t := Trees{listed: make(map[Tree]int, len(f.Containers)), alone: make(map[uint64]FileID)}
+	for i := range f.Containers {
+		at := f.Containers[i].Tree
+		t.listed[at] = i
+		if _, more := t.alone[at.MountNS]; more {
+			at.Root = FileID{}
+		}
+		t.alone[at.MountNS] = at.Root
+	}
+	first := f.First()
+	if first == nil {
+		return t
+	}
+	t.home = first.Root
+	for i := range f.Processes { // beside programs of the machine those without a known root are its own, too
+		if p := &f.Processes[i]; p.Root == t.home && (p.Root != FileID{} || p.ID == first.ID) {
+			delete(t.alone, p.MountNS)
+		}
+	}
+	return t
+}
+
+// shown is the tree as far as a process shows it. Of one that has ended, or has locked
+// itself up, only the namespace is known.
+func (t Trees) shown(p *Process) Tree {
+	return Tree{p.MountNS, cmp.Or(p.Root, t.alone[p.MountNS])}
+}
+
+// Of gives the tree that a process's paths are of. One with another root than the
+// machine's is none of the machine's, also where it was not listed, or is gone.
+func (t Trees) Of(p *Process) Tree {
+	at := t.shown(p)
+	none := FileID{}
+	if _, listed := t.listed[at]; listed || at.Root != none && t.home != none && at.Root != t.home {
+		return at
+	}
+	return Tree{}
 }
 
 // ContainerOf gives the tree that a process runs in, false where that is the
-// machine's own or was not seen. Of a process that has ended only the namespace is
-// known.
+// machine's own or was not seen.
 func (s *Snapshot) ContainerOf(p *Process) (*Container, bool) {
-	i, ok := s.containers[containerKey{p.MountNS, p.Root}]
-	if !ok && p.Root == (FileID{}) {
-		i, ok = s.containers[containerKey{ns: p.MountNS}]
-	}
+	i, ok := s.trees.listed[s.trees.shown(p)]
 	if !ok {
 		return nil, false
 	}
 	return &s.Containers[i], true
-}
-
-// indexContainers also enters the namespaces that have one tree alone.
-func (s *Snapshot) indexContainers() {
-	s.containers = make(map[containerKey]int, 2*len(s.Containers))
-	many := make(map[uint64]bool)
-	for i := range s.Containers {
-		c := &s.Containers[i]
-		s.containers[containerKey{c.MountNS, c.Root}] = i
-		alone := containerKey{ns: c.MountNS}
-		if _, taken := s.containers[alone]; taken || many[c.MountNS] {
-			many[c.MountNS] = true
-			delete(s.containers, alone)
-			continue
-		}
-		s.containers[alone] = i
-	}
-	if home := s.First(); home != nil { // programs that have ended there are the machine's own
-		delete(s.containers, containerKey{ns: home.MountNS})
-	}
 }
 
 // Script gives what the interpreter of an execution runs, nil if there is none or
@@ -106,9 +125,14 @@ func (s *Snapshot) Script(id Execution) *Script {
 	return &s.Scripts[i]
 }
 
-// FileOwner gives the component that a file belongs to.
-func (s *Snapshot) FileOwner(path string, file FileID) (*Component, bool) {
-	purl, ok := s.owners[ownerKey{path, file}]
+// FileOwner gives the component that a file belongs to, which a process knows by
+// this path.
+func (s *Snapshot) FileOwner(p *Process, path string, file FileID) (*Component, bool) {
+	return s.owner(OwnerKey{s.trees.Of(p), path, file})
+}
+
+func (s *Snapshot) owner(key OwnerKey) (*Component, bool) {
+	purl, ok := s.owners[key]
 	if !ok {
 		return nil, false
 	}
@@ -126,7 +150,7 @@ func (s *Snapshot) upgraded(l *Library) bool {
 	if !l.Replaced {
 		return false
 	}
-	if _, owned := s.owners[ownerKey{l.Path, l.File}]; owned {
+	if _, owned := s.owners[l.key()]; owned {
 		return true
 	}
 	return strings.HasPrefix(l.Path, "/usr/lib") || strings.HasPrefix(l.Path, "/lib")
@@ -150,8 +174,8 @@ func (s *Snapshot) Running() map[string]bool {
 	}
 	for i := range s.Libraries {
 		l := &s.Libraries[i]
-		c, ok := s.FileOwner(l.Path, l.File)
-		if !ok && !l.Replaced && !l.Contained {
+		c, ok := s.owner(l.key())
+		if !ok && !l.Replaced && l.Tree == (Tree{}) {
 			c, _, ok = s.lies(l.Path)
 		}
 		if ok {

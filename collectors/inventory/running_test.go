@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"cmp"
 	"slices"
 	"testing"
 	"time"
@@ -59,11 +60,11 @@ func TestWhichTreeAProcessIsIn(t *testing.T) {
 	s := Merge(time.Unix(1, 0), &Facts{
 		Processes: []Process{{ID: Execution{PID: 1}, MountNS: 1, Root: FileID{9, 2}}},
 		Containers: []Container{
-			{Image: "web", MountNS: 5, Root: one},
-			{System: "debian 12", MountNS: 1, Root: two},
-			{Image: "a", MountNS: 6, Root: one},
-			{Image: "b", MountNS: 6, Root: two},
-			{Image: "c", MountNS: 6, Root: FileID{3, 1}},
+			{Image: "web", Tree: Tree{5, one}},
+			{System: "debian 12", Tree: Tree{1, two}},
+			{Image: "a", Tree: Tree{6, one}},
+			{Image: "b", Tree: Tree{6, two}},
+			{Image: "c", Tree: Tree{6, FileID{3, 1}}},
 		},
 	})
 	for _, test := range []struct {
@@ -99,10 +100,10 @@ func TestRunningComponents(t *testing.T) {
 		},
 		Components: []Component{{PURL: "perl"}, {PURL: "job"}, {PURL: "zlib"}, {PURL: "idle"}},
 		Owners: []Owner{
-			{"/usr/bin/perl", FileID{1, 1}, "perl"},
-			{"/usr/bin/job", FileID{1, 2}, "job"},
-			{"/usr/lib/libz.so.1", FileID{1, 3}, "zlib"},
-			{"/usr/bin/idle", FileID{1, 9}, "idle"},
+			{Path: "/usr/bin/perl", File: FileID{1, 1}, PURL: "perl"},
+			{Path: "/usr/bin/job", File: FileID{1, 2}, PURL: "job"},
+			{Path: "/usr/lib/libz.so.1", File: FileID{1, 3}, PURL: "zlib"},
+			{Path: "/usr/bin/idle", File: FileID{1, 9}, PURL: "idle"},
 		},
 	})
 	if running := s.Running(); !running["perl"] || !running["job"] || !running["zlib"] || running["idle"] {
@@ -114,5 +115,63 @@ func TestRunningComponents(t *testing.T) {
 	programs := s.Programs()
 	if len(programs) != 1 || programs[0].Script != "/usr/bin/job" || programs[0].ScriptOf.PURL != "job" || programs[0].Component.PURL != "perl" {
 		t.Errorf("programs %+v", programs)
+	}
+}
+
+// What one tree calls its own is nothing to another, by whatever path and with
+// whatever file.
+func TestOwnersAreOfOneTree(t *testing.T) {
+	home, web, user := FileID{9, 2}, FileID{1, 1}, FileID{3, 1}
+	x, other := FileID{1, 10}, FileID{1, 11}
+	s := Merge(time.Unix(1, 0), &Facts{
+		Processes:  []Process{{ID: Execution{PID: 1}, MountNS: 1, Root: home}, {ID: Execution{PID: 2}, MountNS: 2, Root: home}},
+		Containers: []Container{{Image: "web", Tree: Tree{5, web}}, {Tree: Tree{1, user}}, {Tree: Tree{2, web}}},
+		Components: []Component{{PURL: "host"}, {PURL: "web"}, {PURL: "user"}, {PURL: "gone"}},
+		Owners: []Owner{
+			{Path: "/usr/bin/x", File: x, PURL: "host"},
+			{Path: "/usr/bin/y", File: x, PURL: "host"},
+			{Tree: Tree{5, web}, Path: "/usr/bin/x", File: x, PURL: "web"},
+			{Tree: Tree{5, web}, Path: "/usr/bin/x", File: other, PURL: "web"},
+			{Tree: Tree{1, user}, Path: "/usr/bin/x", File: other, PURL: "user"},
+			{Tree: Tree{7, web}, Path: "/usr/bin/x", File: x, PURL: "gone"},
+		},
+		Libraries: []Library{{Path: "/usr/bin/x", File: other}, {Tree: Tree{5, web}, Path: "/usr/bin/y", File: x}, {Tree: Tree{1, user}, Path: "/usr/bin/x", File: other}},
+	})
+	for _, test := range []struct {
+		name    string
+		process Process
+		want    string
+	}{
+		{"the machine's", Process{MountNS: 1, Root: home, File: x}, "host"},
+		{"the machine's, in a unit's namespace", Process{MountNS: 2, Root: home, File: x}, "host"},
+		{"the machine's, of which little is known", Process{File: x}, "host"},
+		{"the machine's, which has ended", Process{MountNS: 1, File: x}, "host"},
+		{"the same, in a unit's namespace with a jail", Process{MountNS: 2, File: x}, "host"},
+		{"the machine's, with a file that others own", Process{MountNS: 1, Root: home, File: other}, ""},
+		{"with the machine's file", Process{MountNS: 5, Root: web, File: x}, "web"},
+		{"with its own file", Process{MountNS: 5, Root: web, File: other}, "web"},
+		{"which has ended", Process{MountNS: 5, File: other}, "web"},
+		{"with a path of the machine", Process{Executable: "/usr/bin/y", MountNS: 5, Root: web, File: x}, ""},
+		{"a user's, in the machine's namespace", Process{MountNS: 1, Root: user, File: other}, "user"},
+		{"the same, with the machine's file", Process{MountNS: 1, Root: user, File: x}, ""},
+		{"a tree that was not listed", Process{MountNS: 6, Root: web, File: x}, ""},
+		{"a tree that is gone", Process{MountNS: 7, Root: web, File: x}, "gone"},
+	} {
+		p := test.process
+		p.Executable = cmp.Or(p.Executable, "/usr/bin/x")
+		got := ""
+		if c, ok := s.Owner(&p); ok {
+			got = c.PURL
+		}
+		if got != test.want {
+			t.Errorf("%s: %q, want %q", test.name, got, test.want)
+		}
+		script := &Script{Path: p.Executable, File: p.File}
+		if c, recorded, ok := s.ScriptSoftware(&p, script); ok != (test.want != "") || ok && (c.PURL != test.want || !recorded) {
+			t.Errorf("%s: script of %+v", test.name, c)
+		}
+	}
+	if running := s.Running(); len(running) != 1 || !running["user"] {
+		t.Errorf("running %v", running)
 	}
 }

@@ -16,20 +16,15 @@ type Snapshot struct {
 	processes  map[Execution]int
 	former     map[Execution]int
 	components map[string]int
-	owners     map[ownerKey]string
+	owners     map[OwnerKey]string
 	stores     map[string]int
 	places     map[netip.Addr]int
 	holdings   map[Execution][]Holding
 	passed     map[Execution][]Holding
-	containers map[containerKey]int
+	trees      Trees
 	scripts    map[Execution]int
 	replaced   map[Execution]string
 	locations  map[string]located
-}
-
-type ownerKey struct {
-	path string
-	file FileID
 }
 
 // Merge joins what the collectors of one round saw. Rows about the same data
@@ -131,14 +126,14 @@ func (s *Snapshot) sort() {
 			cmp.Compare(a.Version, b.Version), cmp.Compare(a.PURL, b.PURL))
 	})
 	slices.SortStableFunc(s.Owners, func(a, b Owner) int {
-		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.File.Device, b.File.Device), cmp.Compare(a.File.Inode, b.File.Inode))
+		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.File.Device, b.File.Device), cmp.Compare(a.File.Inode, b.File.Inode), a.Tree.Compare(b.Tree))
 	})
 	slices.SortStableFunc(s.Scripts, func(a, b Script) int { return cmp.Or(a.Process.Compare(b.Process), cmp.Compare(a.Path, b.Path)) })
 	slices.SortStableFunc(s.Libraries, func(a, b Library) int {
-		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.File.Device, b.File.Device), cmp.Compare(a.File.Inode, b.File.Inode))
+		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.File.Device, b.File.Device), cmp.Compare(a.File.Inode, b.File.Inode), a.Tree.Compare(b.Tree))
 	})
 	slices.SortStableFunc(s.Containers, func(a, b Container) int {
-		return cmp.Or(cmp.Compare(a.Image, b.Image), cmp.Compare(a.ID, b.ID), cmp.Compare(a.MountNS, b.MountNS), cmp.Compare(a.Root.Inode, b.Root.Inode))
+		return cmp.Or(cmp.Compare(a.Image, b.Image), cmp.Compare(a.ID, b.ID), a.Compare(b.Tree))
 	})
 	slices.SortStableFunc(s.Listeners, func(a, b Listener) int {
 		return cmp.Or(cmp.Compare(a.NetNS, b.NetNS), cmp.Compare(a.Protocol, b.Protocol), a.Local.Compare(b.Local),
@@ -183,12 +178,12 @@ func (s *Snapshot) index() {
 	for i := range s.Components {
 		s.components[s.Components[i].PURL] = i
 	}
-	s.owners = make(map[ownerKey]string, len(s.Owners))
+	s.owners = make(map[OwnerKey]string, len(s.Owners))
 	for _, o := range s.Owners {
-		s.owners[ownerKey{o.Path, o.File}] = o.PURL
+		s.owners[o.Key()] = o.PURL
 	}
 	s.locate()
-	s.indexContainers()
+	s.trees = s.Trees()
 	s.scripts = make(map[Execution]int, len(s.Scripts))
 	for i := range s.Scripts {
 		s.scripts[s.Scripts[i].Process] = i
@@ -264,7 +259,7 @@ func (s *Snapshot) Component(purl string) (*Component, bool) {
 
 // Owner gives the component that a process's executable belongs to.
 func (s *Snapshot) Owner(p *Process) (*Component, bool) {
-	return s.FileOwner(p.Executable, p.File)
+	return s.FileOwner(p, p.Executable, p.File)
 }
 
 // DataStore gives the declared store with an id.

@@ -49,7 +49,7 @@ type Process struct {
 	Unit       string    // systemd unit, from the control group
 	Container  string    // container id, from the control group
 	Kernel     bool      // a thread of the kernel: it has no executable
-	Root       FileID    // its root directory; zero unknown
+	Root       FileID    // its root directory; zero unknown, or another since it started its program
 	MountNS    uint64    // inode of each namespace; 0 unknown
 	NetNS      uint64
 	PIDNS      uint64
@@ -137,9 +137,33 @@ type Identity struct {
 	PURL      string // of the language package
 }
 
-// Owner says which component a file belongs to.
+// Tree names a file tree that programs run in: one root may be shared by namespaces
+// that mount different things below it. The zero one is the machine's own.
+type Tree struct {
+	MountNS uint64
+	Root    FileID // its top directory
+}
+
+// Compare orders trees by namespace.
+func (t Tree) Compare(other Tree) int {
+	return cmp.Or(cmp.Compare(t.MountNS, other.MountNS), cmp.Compare(t.Root.Device, other.Root.Device), cmp.Compare(t.Root.Inode, other.Root.Inode))
+}
+
+// Owner says which component a file belongs to, by the packages of one tree and for
+// the programs in it: others may have the file, too, or call another so.
 type Owner struct {
+	Tree Tree
 	Path string // as Process.Executable, Script.Path or Library.Path has it
 	File FileID
 	PURL string
 }
+
+// OwnerKey is what an owner is found by.
+type OwnerKey struct {
+	Tree Tree
+	Path string
+	File FileID
+}
+
+// Key gives what the owner is found by.
+func (o *Owner) Key() OwnerKey { return OwnerKey{o.Tree, o.Path, o.File} }

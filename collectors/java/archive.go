@@ -128,11 +128,8 @@ func (u *unpacking) archive(r io.ReaderAt, size int64, base string, depth int) e
 	return nil
 }
 
-// complete reads the texts of an archive that states no licence that is known.
+// complete heeds the texts of an archive.
 func (u *unpacking) complete(l inventory.Licence, files []*zip.File) inventory.Licence {
-	if !licence.Open(l) {
-		return l
-	}
 	var texts [][]byte
 	for _, f := range files {
 		if text := u.text(f); len(text) > 0 {

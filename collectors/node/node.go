@@ -199,8 +199,8 @@ func (s *search) read(dir string) (found, error) {
 	return at, nil
 }
 
-// complete answers by texts what the field leaves open: by the file that it names,
-// as npm's manual has it, else by all; and heeds what they say against it.
+// complete heeds texts: where the field leaves the terms open the file that it names,
+// as npm's manual has it, else all.
 func (s *search) complete(dir string, m *manifest) inventory.Licence {
 	l, texts := m.licence, installed.Licences(s.host, dir)
 	if licence.Open(l) {
@@ -209,7 +209,6 @@ func (s *search) complete(dir string, m *manifest) inventory.Licence {
 				texts = [][]byte{text}
 			}
 		}
-		l = s.texts.Complete(l, texts...)
 	}
-	return licence.Named(licence.Contradicted(l, texts...), strings.TrimPrefix(m.scope, "@")+"-"+m.name)
+	return licence.Named(s.texts.Complete(l, texts...), strings.TrimPrefix(m.scope, "@")+"-"+m.name)
 }

@@ -39,7 +39,7 @@ func read(h *host.Host, texts *licence.Texts, file string) ([]inventory.Componen
 			at.Path = path.Join(dir, at.Path)
 		}
 		l := &list[i].Licence
-		if project := path.Join(vendor, list[i].Name); licence.Open(*l) && strings.HasPrefix(project, vendor+"/") {
+		if project := path.Join(vendor, list[i].Name); strings.HasPrefix(project, vendor+"/") {
 			*l = texts.Complete(*l, installed.Licences(h, project)...)
 		}
 		*l = licence.Named(*l, list[i].Name)

@@ -34,16 +34,25 @@ func (r *round) executable(p *inventory.Process, from int) error {
 	return err
 }
 
-// root notes the directory that is / to a process.
+// root notes the directory that is / to a process, but of one that has locked itself
+// up since it started: its program is of the tree that it came from.
 func (r *round) root(p *inventory.Process, from int) error {
 	if !r.host.Live() { // a tree keeps no such links
 		return nil
 	}
 	at, err := r.proc.Describe(from, "root")
-	if err == nil {
-		p.Root = inventory.FileID{Device: at.Device, Inode: at.Inode}
+	if err != nil {
+		return err
 	}
-	return err
+	root := inventory.FileID{Device: at.Device, Inode: at.Inode}
+	if home, err := r.host.Find("/"); (err != nil || home.Device != root.Device || home.Inode != root.Inode) && !p.Memory && p.Executable != "" {
+		link, err := r.proc.Readlink(from, "root")
+		if err != nil || !host.Within(p.Executable, string(link)) {
+			return err
+		}
+	}
+	p.Root = root
+	return nil
 }
 
 // leadsTo reports whether a path, seen from a process's own root, is a file.

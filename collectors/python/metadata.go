@@ -52,7 +52,7 @@ func read(h *host.Host, texts *licence.Texts, file string) (metadata, error) {
 	if dir := path.Dir(file); err == nil && strings.HasSuffix(dir, ".dist-info") {
 		all := append(installed.Licences(h, dir), installed.Licences(h, path.Join(dir, "licenses"))...)
 		m.terms = texts.Complete(m.terms, []byte(m.licence))
-		m.terms = licence.Contradicted(texts.Complete(m.terms, all...), all...)
+		m.terms = texts.Complete(m.terms, all...)
 	}
 	if m.terms.Source != sourceClassifier {
 		m.terms = licence.Named(m.terms, m.name)

@@ -32,12 +32,9 @@ func read(h *host.Host, texts *licence.Texts, file string) ([]inventory.Componen
 		return nil, err
 	}
 	c.Locations = located(h, file)
-	if licence.Open(c.Licence) { // the gem lies beside the directory of specifications
-		dir := strings.TrimSuffix(path.Dir(file), "/default")
-		gem := path.Join(path.Dir(dir), "gems", strings.TrimSuffix(path.Base(file), extension))
-		c.Licence = texts.Complete(c.Licence, installed.Licences(h, gem)...)
-	}
-	c.Licence = licence.Named(c.Licence, c.Name)
+	dir := strings.TrimSuffix(path.Dir(file), "/default")
+	gem := path.Join(path.Dir(dir), "gems", strings.TrimSuffix(path.Base(file), extension)) // beside the specifications
+	c.Licence = licence.Named(texts.Complete(c.Licence, installed.Licences(h, gem)...), c.Name)
 	return []inventory.Component{c}, nil
 }
 

@@ -1,6 +1,7 @@
 package ruby
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"testing"
@@ -11,6 +12,17 @@ import (
 
 // texts is for all tests, since to load patterns takes a second.
 var texts = licence.New("")
+
+func lay(t *testing.T, root, file, text string) {
+	t.Helper()
+	file = filepath.Join(root, file)
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
 
 // What the description does not say, the text beside the package says.
 func TestText(t *testing.T) {
@@ -23,17 +35,40 @@ end
 `,
 		"usr/share/gems/gems/acme-1.0/LICENSE": isc,
 	} {
-		file = filepath.Join(root, file)
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		lay(t, root, file, text)
 	}
 	facts := collect(t, at(t, root), &inventory.Facts{})
 	want := inventory.Licence{Expression: "ISC", Source: licence.SourceText, Freedom: inventory.Free}
 	if len(facts.Components) != 1 || facts.Components[0].Licence != want {
+		t.Errorf("got %+v, %+v", facts.Components, facts.Gaps)
+	}
+}
+
+// What the description says does not stand against the text beside the package.
+func TestTextAgainstIt(t *testing.T) {
+	const clause = "\"Commons Clause\" License Condition v1.0\n\nThe Software is provided to you by the Licensor under the License, as defined below, subject to the following condition.\n"
+	const specs = "usr/share/gems/specifications/"
+	spec := func(name, licenses string) string {
+		return "Gem::Specification.new do |s|\n  s.name = \"" + name + "\".freeze\n  s.version = \"1.0\"\n  s.licenses = " + licenses + "\nend\n"
+	}
+	root := t.TempDir()
+	for file, text := range map[string]string{
+		specs + "either-1.0.gemspec":              spec("either", `["MIT".freeze, "Ruby".freeze]`),
+		specs + "offered-1.0.gemspec":             spec("offered", `["MIT".freeze]`),
+		specs + "plain-1.0.gemspec":               spec("plain", `["MIT".freeze]`),
+		"usr/share/gems/gems/either-1.0/LICENSE":  clause,
+		"usr/share/gems/gems/offered-1.0/LICENSE": isc,
+		"usr/share/gems/gems/plain-1.0/LICENSE":   clause,
+	} {
+		lay(t, root, file, text)
+	}
+	facts := collect(t, at(t, root), &inventory.Facts{})
+	free := make(map[string]inventory.Freedom)
+	for _, c := range facts.Components {
+		free[c.Name] = c.Licence.Freedom
+	}
+	want := map[string]inventory.Freedom{"either": inventory.FreedomUnknown, "offered": inventory.Free, "plain": inventory.FreedomUnknown}
+	if !maps.Equal(free, want) {
 		t.Errorf("got %+v, %+v", facts.Components, facts.Gaps)
 	}
 }

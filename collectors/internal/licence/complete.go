@@ -2,6 +2,7 @@ package licence
 
 import (
 	"path"
+	"slices"
 	"strings"
 
 	"cityward/collectors/internal/spdx"
@@ -48,30 +49,37 @@ func Named(l inventory.Licence, software string) inventory.Licence {
 	return l
 }
 
-// Contradicted takes back the freedom that a maker's statement claims where a text
+// contradicted takes back the freedom that a maker's statement claims where a text
 // beside it names terms that restrict: what holds then only a person can tell. A
-// statement that offers a choice may well name such terms.
-func Contradicted(l inventory.Licence, texts ...[]byte) inventory.Licence {
-	if l.Freedom != inventory.Free || strings.Contains(l.Expression, " OR ") {
+// statement may offer a choice with such terms.
+func contradicted(l inventory.Licence, texts ...[]byte) inventory.Licence {
+	notFree := func(expression string) bool {
+		_, freedom := spdx.Expression(expression)
+		return freedom != inventory.Free
+	}
+	if choice := strings.Split(l.Expression, " OR "); l.Freedom != inventory.Free || len(choice) > 1 && slices.ContainsFunc(choice, notFree) {
 		return l
 	}
 	for _, text := range texts {
-		if has(joined(split(text[:partsFrom(text)])), "commons clause;business source license;business source licence;server side public license;elastic license;"+
-			"polyform;confluent community license;redis source available license;functional source license;sustainable use license;"+
-			"non commercial use only;non commercial purposes only;personal use only;evaluation purposes only;end user license agreement;end user licence agreement") {
+		if plain(joined(split(text[:partsFrom(text)]))) {
 			l.Freedom = inventory.FreedomUnknown
 		}
 	}
 	return l
 }
 
-// Complete answers by texts what the maker's statement leaves open. A text that is
-// not free makes software non-free whatever the statement says of a family of
-// licences; of several texts it is not known whether they hold together or at will.
+// Complete answers by texts what the maker's statement leaves open, and heeds what
+// they say against it. A text that is not free makes software non-free whatever the
+// statement says of a family of licences; of several texts it is not known whether
+// they hold together or at will.
 func (t *Texts) Complete(l inventory.Licence, texts ...[]byte) inventory.Licence {
-	if t == nil || !Open(l) {
-		return l
+	if t != nil && Open(l) {
+		l = t.answered(l, texts)
 	}
+	return contradicted(l, texts...)
+}
+
+func (t *Texts) answered(l inventory.Licence, texts [][]byte) inventory.Licence {
 	var sum Answer
 	for i, text := range texts {
 		a := t.Classify(text)

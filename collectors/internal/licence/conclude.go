@@ -60,7 +60,7 @@ func conclude(text []byte, matches []licensecheck.Match) Answer {
 		}
 	case a.Freedom == inventory.Free && (!every(found) || len(strong(found)) == 0 || strong(found)[0].weak):
 		a.Freedom = inventory.FreedomUnknown
-	case a.Freedom == inventory.Free && (restricts(rest) || !enough(rest, len(words))):
+	case a.Freedom == inventory.Free && !enough(rest, len(words)):
 		a.Freedom = inventory.FreedomUnknown
 	case a.Expression == "" && restricts(rest):
 		return ownTerms(text, rest)

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -111,7 +112,7 @@ func TestCacheOutlivesRestart(t *testing.T) {
 	for name, damaged := range map[string]string{
 		"cut":            string(whole[:len(whole)/2]),
 		"changed":        strings.Replace(string(whole), "ISC", "MIT", 1),
-		"of other rules": strings.Replace(string(whole), "rules 2", "rules 0", 1),
+		"of other rules": strings.Replace(string(whole), "rules 3", "rules 0", 1),
 		"empty":          "",
 	} {
 		if err := os.WriteFile(file, []byte(damaged), 0o600); err != nil {
@@ -176,8 +177,13 @@ func TestFile(t *testing.T) {
 
 func TestComplete(t *testing.T) {
 	stated := inventory.Licence{Declared: "MIT", Expression: "MIT", Source: "package.json", Freedom: inventory.Free}
-	if got := shared.Complete(stated, []byte("Redis Source Available License Agreement")); got != stated {
+	if got := shared.Complete(stated, []byte("MICROSOFT SOFTWARE LICENSE TERMS")); got != stated {
 		t.Errorf("a statement is overruled: %+v", got)
+	}
+	against := stated
+	against.Freedom = inventory.FreedomUnknown
+	if got := shared.Complete(stated, []byte(isc), []byte("Redis Source Available License Agreement")); got != against {
+		t.Errorf("a text against a statement: %+v", got)
 	}
 	got := shared.Complete(inventory.Licence{Declared: "SEE LICENSE IN LICENSE"}, []byte(isc))
 	if want := (inventory.Licence{Declared: "SEE LICENSE IN LICENSE", Expression: "ISC", Source: SourceText, Freedom: inventory.Free}); got != want {
@@ -341,10 +347,29 @@ func TestContradicted(t *testing.T) {
 		{mit, clause, inventory.FreedomUnknown},
 		{mit, "MIT, for non-commercial use only", inventory.FreedomUnknown},
 		{choice, "Elastic License 2.0", inventory.Free},
+		{inventory.Licence{Expression: "MIT OR Ruby", Freedom: inventory.Free}, "Elastic License 2.0", inventory.FreedomUnknown},
 		{inventory.Licence{Expression: "BUSL-1.1", Freedom: inventory.NonFree}, clause, inventory.NonFree},
 	} {
-		if got := Contradicted(test.l, []byte(test.text)); got.Freedom != test.want || got.Expression != test.l.Expression {
+		if got := contradicted(test.l, []byte(test.text)); got.Freedom != test.want || got.Expression != test.l.Expression {
 			t.Errorf("%s beside %q: %+v", test.l.Expression, test.text, got)
 		}
+	}
+}
+
+// Each phrase is written once, and none holds another that would have counted.
+func TestWordsStandOnce(t *testing.T) {
+	var before []string
+	for _, list := range []string{plainWords, agreementWords, limitWords, demandWords} {
+		own := strings.Split(list, ";")
+		for i, phrase := range own {
+			others := slices.Concat(before, own[:i], own[i+1:])
+			if has(" "+phrase+" ", strings.Join(others, ";")) {
+				t.Errorf("%q counts by another phrase", phrase)
+			}
+			if words := joined(split([]byte(phrase))); words != " "+phrase+" " {
+				t.Errorf("%q is never found: its words are %q", phrase, words)
+			}
+		}
+		before = append(before, own...)
 	}
 }

@@ -72,29 +72,55 @@ func partsFrom(text []byte) int {
 	return len(text)
 }
 
-// restricts reports whether a text that belongs to no known licence takes back
-// what free software must grant.
-func restricts(rest string) bool {
-	return has(rest, "non commercial;noncommercial;not for commercial;no commercial;commercial use is prohibited;commercial use is not;"+
-		"commercial use requires;may not be used commercially;personal use only;for personal use;private use only;research purposes only;"+
-		"research use only;educational use only;educational purposes only;academic use only;internal use only;internal business purposes;"+
-		"evaluation only;evaluation purposes;for evaluation;trial period;may not be modified;may not modify;not be altered;"+
-		"no modification;no modifications;modification is prohibited;modification is not;modifications are not permitted;"+
-		"without modification only;unmodified only;may not redistribute;not redistribute;not be redistributed;redistribution is prohibited;"+
-		"redistribution is not permitted;redistribution not permitted;no redistribution;may not distribute;not be distributed;may not sell;"+
-		"not be sold;shall not be sold;may not resell;sold for profit;derivative works are not;no derivative;no derivatives;"+
-		"non production;production use;may only be used;may be used only;use only;only with;for use with;terminates;not authorized;not authorised;customers only;customer;customers;licensee;licensees;subscription;"+
-		"you agree;license agreement;licence agreement;proprietary;for a fee;hosted or managed service;competing product;compete with") || proprietary(rest)
-}
+// The words that restrict, each list once and a phrase in one alone: those of a list
+// also count where a later one is asked.
+const (
+	// Names of terms, and sentences, that no free licence has: they count in any text.
+	plainWords = "commons clause;business source license;business source licence;server side public license;elastic license;polyform;" +
+		"confluent community license;redis source available license;functional source license;sustainable use license;" +
+		"non commercial use only;non commercial purposes only;personal use only;evaluation purposes only;end user license agreement;" +
+		"end user licence agreement"
 
-// proprietary reports words that end users' agreements have and free licences do
-// not.
-func proprietary(rest string) bool {
-	return has(rest, "reverse engineer;reverse engineering;decompile;disassemble;proprietary and confidential;confidential and proprietary;"+
-		"trade secret;trade secrets;licensed not sold;license fee;license fees;license key;non transferable;nontransferable;"+
-		"unauthorized copying;unauthorised copying;may not copy;end user license agreement;end user licence agreement;"+
-		"terms of service;strictly prohibited;may not redistribute;you may not rent;not sublicense;for use only with;have to purchase;"+
-		"must purchase;need to purchase;purchase a commercial license;purchase commercial license;personal use only;non commercial use only;"+
-		"non commercial purposes only;research use only;evaluation purposes only;may only be exercised to;competitive with this software;"+
-		"can only be used with;under no circumstances can you use;unmodified only;non commercial purposes provided")
-}
+	// Words of end users' agreements. Free licences have some of them, so they count,
+	// as do those below, only in what belongs to no known licence.
+	agreementWords = "reverse engineer;reverse engineering;decompile;disassemble;proprietary and confidential;confidential and proprietary;trade secret;" +
+		"trade secrets;licensed not sold;license fee;license fees;license key;non transferable;nontransferable;unauthorized copying;" +
+		"unauthorised copying;may not copy;terms of service;strictly prohibited;may not redistribute;you may not rent;not sublicense;" +
+		"for use only with;have to purchase;must purchase;need to purchase;purchase a commercial license;purchase commercial license;" +
+		"research use only;may only be exercised to;competitive with this software;can only be used with;" +
+		"under no circumstances can you use;unmodified only;non commercial purposes provided"
+
+	// Words that take back what free software must grant.
+	limitWords = "non commercial;noncommercial;not for commercial;no commercial;commercial use is prohibited;commercial use is not;" +
+		"commercial use requires;may not be used commercially;for personal use;research purposes only;educational purposes only;" +
+		"internal business purposes;evaluation only;evaluation purposes;for evaluation;trial period;may not be modified;may not modify;" +
+		"not be altered;no modification;no modifications;modification is prohibited;modification is not;modifications are not permitted;" +
+		"without modification only;not redistribute;not be redistributed;redistribution is prohibited;redistribution is not permitted;" +
+		"redistribution not permitted;no redistribution;may not distribute;not be distributed;may not sell;not be sold;may not resell;" +
+		"sold for profit;derivative works are not;no derivative;no derivatives;non production;production use;may only be used;" +
+		"may be used only;use only;only with;for use with;terminates;not authorized;not authorised;customer;customers;licensee;licensees;" +
+		"subscription;you agree;license agreement;licence agreement;proprietary;for a fee;hosted or managed service;competing product;" +
+		"compete with"
+
+	// Words that ask for something or forbid it, however few they are: a sentence of
+	// its own beside a known text can take all of that back. Names, years and titles
+	// have none of them.
+	demandWords = "must not;you must;must obtain;must buy;must ask;must get;must have;must contact;shall not;shall be used;forbidden;prohibited;" +
+		"excluded;withheld;disallowed;pay;paid;payment;purchase;evil;military;companies;employees;students;non profit;nonprofit;" +
+		"natural persons;requires a;require a;needs a;need a;not permitted;not allowed;is permitted only;only be used;this grant;" +
+		"this permission ends;no part;n o n;not sell;to sell is;free for;free to use for;commercial use;commercial users;" +
+		"commercial purposes;separate permission;separate licence;separate license;verboten;untersagt;nicht gestattet;nur für;" +
+		"ausschließlich;interdit;interdite;interdits;uniquement;prohibida;prohibido;vietato;vietata;solo para"
+)
+
+// plain reports whether words name terms that restrict, whatever else they say.
+func plain(said string) bool { return has(said, plainWords) }
+
+// proprietary reports whether words make an end users' agreement.
+func proprietary(rest string) bool { return plain(rest) || has(rest, agreementWords) }
+
+// restricts reports whether words are terms that are not free.
+func restricts(rest string) bool { return proprietary(rest) || has(rest, limitWords) }
+
+// demands reports whether words beside a free licence may take it back.
+func demands(rest string) bool { return restricts(rest) || has(rest, demandWords) }
