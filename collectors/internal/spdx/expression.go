@@ -165,6 +165,9 @@ func gnuAddress(place string) string {
 	if !ok {
 		return ""
 	}
+	if file == "software/classpath/license" {
+		return "GPL-2.0-only WITH Classpath-exception-2.0"
+	}
 	for _, dir := range []string{"licenses/old-licenses/", "licenses/", "copyleft/"} {
 		if name, ok := strings.CutPrefix(file, dir); ok {
 			name = strings.TrimSuffix(name, ".en")
@@ -204,7 +207,7 @@ func usual(name string) string {
 	case "apache 2.0", "apache 2", "apache-2", "apache2", "apache2.0", "asl 2.0", "asl 2", "apache public 2.0", "apache 2.0.txt",
 		"apachev2", "apache-license-2.0":
 		return "Apache-2.0"
-	case "mit/expat", "expat", "mit x11", "mit-license", "expat/mit":
+	case "mit/expat", "expat", "mit x11", "mit/x11", "x11/mit", "mit-license", "expat/mit":
 		return "MIT"
 	case "bsd 3-clause", "3-clause bsd", "new bsd", "modified bsd", "revised bsd", "bsd-3", "bsd 3 clause", "bsd3", "bsd new",
 		"bsd-3-clause", "eclipse distribution 1.0", "edl 1.0", "3 clause bsd":
@@ -233,7 +236,8 @@ func usual(name string) string {
 		return "PSF-2.0"
 	case "zpl 2.1", "zope public 2.1":
 		return "ZPL-2.1"
-	case "gpl2 w/ cpe", "gplv2 with classpath exception", "gpl 2.0 with classpath exception":
+	case "gpl2 w/ cpe", "gpl2 with cpe", "gplv2 with classpath exception", "gpl 2 with classpath exception", "gpl 2 w/ classpath exception",
+		"gnu general public 2 with classpath exception", "gnu general public 2.0 with classpath exception", "gpl 2.0 with classpath exception":
 		return "GPL-2.0-only WITH Classpath-exception-2.0"
 	case "european union public 1.2", "eupl 1.2":
 		return "EUPL-1.2"

@@ -62,6 +62,8 @@ func alias(name string) string {
 		return "Artistic-1.0-Perl"
 	case "artistic-2":
 		return "Artistic-2.0"
+	case "beer-ware", "beer-ware-42":
+		return "Beerware"
 	case "boost-1.0", "boost":
 		return "BSL-1.0"
 	case "bsl-1.1": // the Business Source License, which is not Boost's
@@ -82,9 +84,9 @@ func alias(name string) string {
 		return "BSD-1-Clause"
 	case "bsd-0-clause":
 		return "0BSD"
-	case "expat", "mit-expat", "expat/mit", "mit/expat", "mit-license", "expat-mit":
+	case "expat", "mit-expat", "expat/mit", "mit/expat", "mit-license", "expat-mit", "mit/x11", "x11/mit":
 		return "MIT"
-	case "mit/x11", "x11-mit":
+	case "x11-mit":
 		return "X11"
 	case "mpl-1":
 		return "MPL-1.0"
@@ -206,7 +208,7 @@ func exceptionID(base, name string) string {
 	case "", "exceptions", "additional-permission":
 		return ""
 	}
-	for _, spelled := range []string{lower, lower + "-exception", lower + "-exception-2.0"} {
+	for _, spelled := range []string{lower, lower + "-exception", lower + "-linking-exception", lower + "-exception-2.0"} {
 		if id := exception(spelled); id != "" {
 			return id
 		}
