@@ -23,6 +23,9 @@ func atChoice(found []find, words []word) string {
 	if len(found) == 0 {
 		return ""
 	}
+	if choice := published(found, words); choice != "" {
+		return choice
+	}
 	i := place(words, found[0].lo)
 	near := joined(words[max(0, i-60):min(len(words), i+24)])
 	if !has(near, "dual licensed;dual license;dually licensed;tri licensed;triple licensed;choose one of;dual licence;dual licenced") {
@@ -68,4 +71,33 @@ func paid(words []word, after int) bool {
 	next := words[from:min(len(words), from+36)]
 	or := slices.IndexFunc(next[:min(len(next), 14)], func(w word) bool { return w.text == "or" })
 	return or >= 0 && has(joined(next[or:min(len(next), or+20)]), "commercial license;commercial licence;commercial terms;a commercial;terms conditions of use;license agreement;proprietary license")
+}
+
+// others puts first what a text grants for all that it has not named before: "the
+// rest of the software".
+func others(found []find, words []word) []find {
+	const near = 40
+	for i := 1; i < len(found); i++ {
+		at := place(words, found[i].lo)
+		before := joined(words[min(at, max(0, at-near, place(words, found[i-1].hi))):at])
+		if !found[i].weak && has(before, "the rest of the software;the rest of the package;the rest of the code;everything else;all other files;all other code") {
+			return append(slices.Clone(found[i:]), found[:i]...)
+		}
+	}
+	return found
+}
+
+// published gives the choice that a file stands for in which makers of Java publish
+// one licence and after it the whole GPL with the exception for class paths; "" for
+// others.
+func published(found []find, words []word) string {
+	const whole = 10 << 10
+	ids := slices.DeleteFunc(slices.Clone(found), func(f find) bool { return f.hi-f.lo < whole })
+	if len(ids) < 2 || ids[1].id != "GPL-2.0-only" || !strings.HasPrefix(ids[0].id, "CDDL-") && ids[0].id != "EPL-2.0" {
+		return ""
+	}
+	if !has(joined(words[place(words, ids[1].hi):]), "classpath exception") {
+		return ids[0].id + " OR GPL-2.0-only"
+	}
+	return ids[0].id + " OR GPL-2.0-only WITH Classpath-exception-2.0"
 }

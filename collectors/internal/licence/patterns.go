@@ -20,12 +20,17 @@ func newScanner() (*licensecheck.Scanner, error) {
 	}
 	all = append(all,
 		licensecheck.License{ID: "X11", LRE: mit + "\n" + noAdvertising},
+		licensecheck.License{ID: "MIT-Click", LRE: strings.Replace(mit, "((DISCLAIMER))??", noPublicity+"\n((DISCLAIMER))??", 1)},
 		licensecheck.License{ID: "X11-distribute-modifications-variant", LRE: withModifications(mit) + "\n" + noAdvertising},
 		licensecheck.License{ID: "MIT-open-group", LRE: sell + "\n" + afterMIT(mit) + "\n" + noAdvertising},
 	)
 	for i := range all {
-		if all[i].ID == "MIT-CMU" { // its words run together, and names are longer
-			all[i].LRE = strings.NewReplacer("modifyand", "modify and", "copiesand", "copies and", "specificwritten", "specific written", "__5__", "__10__").Replace(all[i].LRE)
+		switch {
+		case all[i].ID == "MIT-CMU": // its words run together, and names are longer
+			all[i].LRE = strings.NewReplacer("modifyand", "modify and", "copiesand", "copies and", "specificwritten", "specific\n((written || written prior))\n",
+				"__5__", "__10__").Replace(all[i].LRE)
+		case strings.HasPrefix(all[i].ID, "CC-BY-"): // what precedes the title varies
+			all[i].LRE = strings.Replace(all[i].LRE, "\n\nCreative Commons\n\n", "\n\nCreative Commons\n((Legal Code))??\n", 1)
 		}
 	}
 	for _, wording := range wordings() {
@@ -45,6 +50,12 @@ const noAdvertising = `Except as contained in this notice, the
 __15__
 shall not be used in advertising or otherwise to promote the sale, use or other dealings
 in this Software without prior written authorization`
+
+// noPublicity is what the Click licence has before the disclaimer of MIT's.
+const noPublicity = `
+The name and trademarks of copyright holders may NOT be used in advertising or publicity pertaining to the Software without
+specific, written prior permission. Title to copyright in this Software and any associated documentation will at all times
+remain with copyright holders.`
 
 // afterMIT gives the conditions and the disclaimer of the MIT pattern, which come
 // after its permission.
@@ -85,6 +96,8 @@ func ownPatterns() map[string][]string {
 		"LicenseRef-NVIDIA":                  {"License for customer use of NVIDIA software", "NVIDIA Software License Agreement", "NVIDIA Driver License Agreement", "License Agreement for NVIDIA Software Development Kits"},
 		"LicenseRef-Oracle":                  {"Oracle Technology Network License Agreement", "Oracle Binary Code License Agreement", "Oracle No-Fee Terms and Conditions", "Oracle Free Use Terms and Conditions"},
 		"LicenseRef-Microsoft":               {"Microsoft Software License Terms", "Microsoft Software Supplemental License Terms", "MICROSOFT SOFTWARE END USER LICENSE"},
+		"Boehm-GC":                           {"Permission to modify the code and to distribute modified code is granted, provided the above notices are retained, and a notice that the code was modified is included with the above copyright notice"},
+		"Sendmail-Open-Source-1.1":           {"SENDMAIL OPEN SOURCE LICENSE The following license terms and conditions apply to this open source software"},
 		"Vixie-Cron":                         {"Distribute freely, except don't remove my name from the source or documentation"},
 		"Info-ZIP":                           {"Info-ZIP is defined as the following set of individuals"},
 		"BSD-4.3RENO":                        {"source distributions retain this entire copyright notice and comment, and 2 distributions including binaries display the following acknowledgement"},

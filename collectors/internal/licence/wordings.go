@@ -46,6 +46,45 @@ func wordings() [][2]string {
 			IN NO EVENT SHALL __10__ BE LIABLE FOR ANY SPECIAL, INDIRECT OR CONSEQUENTIAL DAMAGES OR ANY DAMAGES WHATSOEVER RESULTING
 			FROM LOSS OF USE, DATA OR PROFITS, WHETHER IN AN ACTION OF CONTRACT, NEGLIGENCE OR OTHER TORTIOUS ACTION, ARISING OUT OF OR
 			IN CONNECTION WITH THE USE OR PERFORMANCE OF THIS SOFTWARE.`},
+		{"HTMLTIDY", `
+			This software and documentation is provided as is, and the copyright holders and contributing author(s) make no
+			representations or warranties, express or implied, including but not limited to, warranties of merchantability or fitness
+			for any particular purpose or that the use of the software or documentation will not infringe any third party patents,
+			copyrights, trademarks or other rights.
+			The copyright holders and contributing author(s) will not be
+			((held))??
+			liable for any direct, indirect, special or
+			consequential damages arising out of any use of the software or documentation, even if advised of the possibility of such
+			damage.
+			Permission is hereby granted to use, copy, modify, and distribute this source code, or portions hereof, documentation and
+			executables, for any purpose, without fee, subject to the following restrictions:
+			__1__ The origin of this source code must not be misrepresented.
+			__1__ Altered versions must be plainly marked as such and must not be misrepresented as being the original source.
+			__1__ This Copyright notice may not be removed or altered from any source or altered source distribution.
+			((The copyright holders and contributing author(s) specifically permit, without fee, and encourage the use of this source
+			code as a component for supporting the Hypertext Markup Language in commercial products. If you use this source code in a
+			product, acknowledgment is not required but would be appreciated.))??`},
+		{"MIT-Modern-Variant", `
+			Permission is hereby granted, without written agreement and without license or royalty fees, to use, copy, modify, and
+			distribute this software and to distribute modified versions of this software for any purpose, provided that the above
+			copyright notice and the following two paragraphs appear in all copies of this software.
+			In no event shall __8__ liable __4__ for direct, indirect, special, incidental, or consequential damages arising out of the
+			use of this software and its documentation, even if __8__ been advised of the possibility of such damage.
+			__10__ specifically
+			((disclaim || disclaims))
+			any warranties, including, but not limited to, the implied warranties of
+			merchantability and fitness for a particular purpose. The software provided hereunder is on an as is basis, and __8__ no
+			obligation to provide maintenance, support, updates, enhancements, or modifications.`},
+		{"NAIST-2003", `
+			Use, reproduction, and distribution of this software is permitted. Any copy of this software, whether in its original form
+			or modified, must include both the above copyright notice and the following paragraphs.
+			Nara Institute of Science and Technology (NAIST), the copyright holders, disclaims all warranties with regard to this
+			software, including all implied warranties of merchantability and fitness, in no event shall NAIST be liable for any
+			special, indirect or consequential damages or any damages whatsoever resulting from loss of use, data or profits, whether in
+			an action of contract, negligence or other tortuous action, arising out of or in connection with the use or performance of
+			this software.`},
+		{"EPL-1.0", aboutContent + "\n((Version 1.0 || v1.0))\n" + aboutEPL},
+		{"EPL-2.0", aboutContent + "\n((Version 2.0 || v2.0))\n" + aboutEPL},
 		{"IJG", `
 			((In plain English: __1__ We don't promise that this software works. (But if you find any bugs, please let us know!)
 			__1__ You can use this software for whatever you want. You don't have to pay us.
@@ -71,6 +110,19 @@ func wordings() [][2]string {
 			warranty or liability claims are assumed by the product vendor.))??`},
 	}
 }
+
+// aboutContent and aboutEPL are the page that plug-ins of Eclipse have about
+// themselves, before and after the version.
+const aboutContent = `
+	The Eclipse Foundation makes available all content in this plug-in __3__ Unless otherwise indicated below, the Content is
+	provided to you under the terms and conditions of the Eclipse Public License`
+
+const aboutEPL = `
+	__3__ A copy of the EPL is available at __20__ For purposes of the EPL, __3__ will mean the Content.
+	If you did not receive this Content directly from the Eclipse Foundation, the Content is being redistributed by another party
+	__3__ and different terms and conditions may apply to your use of any object code in the Content. Check the Redistributor's
+	license that was provided with the Content. If no such license exists, contact the Redistributor. Unless otherwise indicated
+	below, the terms and conditions of the EPL still apply to any source code in the Content`
 
 const bsdOpening = `
 	Redistribution and use in source and binary forms, with or without modification, are permitted provided that the following
