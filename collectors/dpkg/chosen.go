@@ -61,6 +61,9 @@ func (t *terms) together() stanza {
 			}
 		}
 	}
+	if len(lines) == 0 && len(t.stanzas) > 0 { // what was made for Debian is all that there is
+		return t.stanzas[0]
+	}
 	whole := strings.Join(lines, ", and ") // the comma binds least
 	lines = slices.DeleteFunc(lines, func(line string) bool { return weight[line]*20 < all })
 	return stanza{line: strings.Join(lines, ", and "), whole: whole}

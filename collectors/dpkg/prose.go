@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"io"
+	"strings"
 
 	"cityward/collectors/internal/licence"
 	"cityward/collectors/internal/spdx"
@@ -29,13 +30,59 @@ func parseProse(in *bufio.Reader, r *record, texts *licence.Texts) (inventory.Li
 		a = texts.Classify(text)
 		a.Freedom = inventory.FreedomUnknown
 	}
+	if choice := stated(text); strings.Contains(choice, " ") || a.Expression == "" && choice != "" {
+		a.Expression = choice // whether the rest takes anything back is as before
+	}
 	if section := area(r, false); section == areaNonFree || section == areaFirmware {
 		a = notFree(a, r, text)
+	}
+	if a.Expression == "" && permits(text) { // in its maker's own words
+		a.Expression = spdx.Reference(r.name)
 	}
 	if a == (licence.Answer{}) {
 		return inventory.Licence{}, nil
 	}
 	return inventory.Licence{Expression: a.Expression, Source: sourceText, Freedom: a.Freedom}, nil
+}
+
+// stated gives the expression that a line after "License:" is, which has nothing
+// but names; slashes between them part a choice. "" for all other texts.
+func stated(text []byte) string {
+	const mostWords = 8
+	after := false
+	for line := range bytes.Lines(text) {
+		line = bytes.TrimSpace(line)
+		if rest, ok := bytes.CutPrefix(line, []byte("License:")); ok {
+			line, after = bytes.TrimSpace(rest), true
+		}
+		if !after || len(line) == 0 {
+			continue
+		}
+		if len(bytes.Fields(line)) > mostWords {
+			return ""
+		}
+		var names []string
+		for name := range strings.SplitSeq(string(line), " / ") {
+			expression, _ := spdx.Named(name)
+			if expression == "" {
+				return ""
+			}
+			names = append(names, expression)
+		}
+		return strings.Join(names, " OR ")
+	}
+	return ""
+}
+
+// permits reports words that grant something.
+func permits(text []byte) bool {
+	lower := bytes.ToLower(text)
+	for _, word := range []string{"permission", "permitted", "freely", "licence", "license", "redistribut"} {
+		if bytes.Contains(lower, []byte(word)) {
+			return true
+		}
+	}
+	return false
 }
 
 // before gives the paragraphs before the first of a kind.
@@ -79,7 +126,7 @@ func ofPackagingAlone(paragraph []byte) bool {
 func notFree(a licence.Answer, r *record, text []byte) licence.Answer {
 	own := spdx.Reference(r.name)
 	switch {
-	case own == "":
+	case own == "", withInvariants(a.Expression): // which is why
 	case a.Expression == "", bytes.Contains(text, []byte("additional restrictions")):
 		a.Expression = own
 	default:
@@ -94,4 +141,9 @@ func notFree(a licence.Answer, r *record, text []byte) licence.Answer {
 func free(expression string) bool {
 	_, freedom := spdx.Expression(expression)
 	return freedom == inventory.Free
+}
+
+// withInvariants reports a manual's licence that may forbid the change of parts.
+func withInvariants(expression string) bool {
+	return strings.HasPrefix(expression, "GFDL-") && !strings.Contains(expression, "-no-invariants-")
 }

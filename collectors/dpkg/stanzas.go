@@ -3,6 +3,7 @@ package dpkg
 import (
 	"bufio"
 	"bytes"
+	"strconv"
 	"strings"
 
 	"cityward/collectors/internal/host"
@@ -70,7 +71,7 @@ func parseStanzas(in *bufio.Reader, r *record, texts *licence.Texts, list func()
 	l := inventory.Licence{Declared: host.Text(main.line, 256), Source: sourceStanza}
 	l.Expression, l.Freedom = t.conclude(main, texts)
 	switch {
-	case main.line != nameless:
+	case !strings.HasPrefix(main.line, nameless):
 	case l.Expression == "" && l.Freedom == inventory.FreedomUnknown:
 		return inventory.Licence{}, nil
 	default:
@@ -79,14 +80,14 @@ func parseStanzas(in *bufio.Reader, r *record, texts *licence.Texts, list func()
 	return l, nil
 }
 
-// nameless stands for a stanza that has a text and no name.
-const nameless = "unnamed"
+// nameless begins what stands for the name of a stanza that has a text and none.
+const nameless = "unnamed "
 
 // named keeps the text of a stanza without a name under one.
 func (t *terms) named(line string, text []byte) string {
 	if line == "" && len(text) > 0 {
-		t.keep(nameless, text)
-		return nameless
+		line = nameless + strconv.Itoa(len(t.stanzas))
+		t.keep(line, text)
 	}
 	return line
 }

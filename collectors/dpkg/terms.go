@@ -59,9 +59,11 @@ func (t *terms) resolve(name string, texts *licence.Texts) (string, inventory.Fr
 	if text := t.textOf(name); text != nil {
 		a = texts.Classify(text)
 	}
-	// The words of a free licence with more that is not: these are terms of their own.
+	// The words of a free licence with more that is not: these are terms of their own,
+	// but for an exception, which permits more.
 	_, known := spdx.Expression(a.Expression)
-	if name != nameless && (a.Expression == "" || a.Freedom == inventory.FreedomUnknown && known == inventory.Free) {
+	own := a.Freedom == inventory.FreedomUnknown && known == inventory.Free && !strings.Contains(a.Expression, " WITH ")
+	if !strings.HasPrefix(name, nameless) && (a.Expression == "" || own) {
 		a.Expression = spdx.Reference(name)
 	}
 	return a.Expression, a.Freedom
