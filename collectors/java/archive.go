@@ -95,6 +95,7 @@ func (u *unpacking) archive(r io.ReaderAt, size int64, base string, depth int) e
 	listed.left = 1 << 62 // what follows has bounds of its own
 	var d description
 	var terms []*zip.File
+	var about *zip.File
 	for _, f := range z.File {
 		if err := u.ctx.Err(); err != nil {
 			return err
@@ -108,6 +109,8 @@ func (u *unpacking) archive(r io.ReaderAt, size int64, base string, depth int) e
 			}
 		case licence.File(f.Name) && strings.TrimPrefix(f.Name, "META-INF/") == path.Base(f.Name) && len(terms) < 2:
 			terms = append(terms, f)
+		case f.Name == "about.html": // where plug-ins of Eclipse have their terms
+			about = f
 		case packed(f.Name) && !strings.HasSuffix(f.Name, "/"):
 			u.within(r, f, depth)
 		}
@@ -115,7 +118,10 @@ func (u *unpacking) archive(r io.ReaderAt, size int64, base string, depth int) e
 	found := d.components(base)
 	if len(found) > 0 { // the last is the archive itself
 		l := &found[len(found)-1].Licence
-		*l = u.complete(*l, terms)
+		if len(terms) == 0 && about != nil && licence.Open(*l) {
+			terms = append(terms, about)
+		}
+		*l = u.complete(*l, terms, d.notice(base))
 	}
 	for i := range found {
 		found[i].Licence = licence.Named(found[i].Licence, found[i].Name)
@@ -128,8 +134,12 @@ func (u *unpacking) archive(r io.ReaderAt, size int64, base string, depth int) e
 	return nil
 }
 
-// complete heeds the texts of an archive.
-func (u *unpacking) complete(l inventory.Licence, files []*zip.File) inventory.Licence {
+// complete heeds the texts of an archive, and where it states no licence that is
+// known and has no text, the notice above its pom.
+func (u *unpacking) complete(l inventory.Licence, files []*zip.File, notice []byte) inventory.Licence {
+	if licence.Open(l) && len(files) == 0 && len(notice) > 0 {
+		return u.texts.Complete(l, notice)
+	}
 	var texts [][]byte
 	for _, f := range files {
 		if text := u.text(f); len(text) > 0 {

@@ -26,6 +26,7 @@ type description struct {
 type pom struct {
 	group, artifact, version string
 	licences                 []string
+	notice                   []byte // what a comment above the project says
 }
 
 // maven takes a file below META-INF/maven, and says whether there was room.
@@ -46,7 +47,8 @@ func (d *description) maven(name string, text func() []byte) bool {
 		d.poms[dir] = p
 	}
 	if base == "pom.xml" {
-		p.licences = parseProject(text())
+		project := text()
+		p.licences, p.notice = parseProject(project), noticeOf(project)
 		return true
 	}
 	p.group, p.artifact, p.version = parseProperties(text())
@@ -79,6 +81,14 @@ func better(named, address string) string {
 		return address
 	}
 	return named
+}
+
+// noticeOf gives the first comment of a pom.xml, if it stands before the project.
+func noticeOf(project []byte) []byte {
+	head, _, _ := bytes.Cut(project, []byte("<project"))
+	_, comment, _ := bytes.Cut(head, []byte("<!--"))
+	notice, _, _ := bytes.Cut(comment, []byte("-->"))
+	return notice
 }
 
 // parseProject reads the names of the licences in a pom.xml, or their addresses.
@@ -161,13 +171,7 @@ func (d *description) components(base string) []inventory.Component {
 	fields := parseManifest(d.manifest)
 	stem := strings.TrimSuffix(base, path.Ext(base))
 	var all []inventory.Component
-	var own *pom
-	for _, dir := range slices.Sorted(maps.Keys(d.poms)) {
-		p := d.poms[dir]
-		if p.artifact != "" && p.version != "" && (stem == p.artifact || stem == p.artifact+"-"+p.version || len(d.poms) == 1) {
-			own = p
-		}
-	}
+	own := d.own(stem)
 	for _, p := range d.poms {
 		if p.artifact != "" && p.version != "" && p != own {
 			all = append(all, p.component())
@@ -187,6 +191,28 @@ func (d *description) components(base string) []inventory.Component {
 		return all
 	}
 	return append(all, main)
+}
+
+// own gives the artefact that an archive is, nil if none is told from those that
+// were packed in.
+func (d *description) own(stem string) *pom {
+	var own *pom
+	for _, dir := range slices.Sorted(maps.Keys(d.poms)) {
+		p := d.poms[dir]
+		if p.artifact != "" && p.version != "" && (stem == p.artifact || stem == p.artifact+"-"+p.version || len(d.poms) == 1) {
+			own = p
+		}
+	}
+	return own
+}
+
+// notice gives what a comment above an archive's own pom says.
+func (d *description) notice(base string) []byte {
+	own := d.own(strings.TrimSuffix(base, path.Ext(base)))
+	if own == nil {
+		return nil
+	}
+	return own.notice
 }
 
 func (p *pom) component() inventory.Component {
