@@ -8,6 +8,7 @@ import (
 
 	"cityward/collectors/internal/host"
 	"cityward/collectors/internal/licence"
+	"cityward/collectors/internal/spdx"
 	"cityward/collectors/inventory"
 )
 
@@ -26,6 +27,8 @@ func (t *terms) main(r *record, texts *licence.Texts, list func() []string) stan
 	switch {
 	case own.line != "" && (every.line == "" || list == nil || !empty(list())):
 		chosen = own
+	case every.line == "" && known(t.header): // it is about the whole
+		chosen.line = t.header
 	case every.line == "":
 		chosen = t.together()
 	default:
@@ -36,10 +39,21 @@ func (t *terms) main(r *record, texts *licence.Texts, list func() []string) stan
 	if chosen.line == "" {
 		chosen.line = t.header
 	}
-	if a := area(r, false); a == areaNonFree || a == areaFirmware {
+	switch area(r, false) {
+	case areaNonFree, areaFirmware:
 		return t.notFree(chosen, texts)
+	case areaContrib: // scripts that fetch what is not free may be all that there is
+		if chosen.line == "" && len(t.stanzas) > 0 {
+			return t.stanzas[0]
+		}
 	}
 	return chosen
+}
+
+// known reports whether a License line has nothing but names that are known.
+func known(line string) bool {
+	expression, _ := spdx.Debian(line)
+	return expression != ""
 }
 
 // together joins the terms of all files that are not the packaging, but for those
@@ -60,9 +74,6 @@ func (t *terms) together() stanza {
 				return stanza{line: lines[0]}
 			}
 		}
-	}
-	if len(lines) == 0 && len(t.stanzas) > 0 { // what was made for Debian is all that there is
-		return t.stanzas[0]
 	}
 	whole := strings.Join(lines, ", and ") // the comma binds least
 	lines = slices.DeleteFunc(lines, func(line string) bool { return weight[line]*20 < all })
@@ -111,19 +122,18 @@ func (t *terms) notFree(chosen stanza, texts *licence.Texts) stanza {
 // source is: manuals alone, or programs of a source that is said to be a manual.
 func (t *terms) byFiles(every stanza, list func() []string) (stanza, bool) {
 	manual := strings.HasPrefix(strings.ToLower(every.line), "gfdl")
-	var other stanza
+	var others []stanza
 	for _, st := range t.stanzas {
 		if !st.every && !st.packaging && st.line != every.line && (manual || ofManuals(st.files)) {
-			other = st
-			break
+			others = append(others, st)
 		}
 	}
-	if other.line == "" || list == nil {
+	if len(others) == 0 || list == nil {
 		return stanza{}, false
 	}
 	paths := list()
 	if !manual {
-		return other, documents(paths)
+		return manualOf(others, paths), documents(paths)
 	}
 	programs := 0
 	for _, name := range paths {
@@ -141,6 +151,27 @@ func (t *terms) byFiles(every stanza, list func() []string) (stanza, bool) {
 		}
 	}
 	return stanza{}, false
+}
+
+// manualOf gives the stanza with the source of a page that a package has, the first
+// if none names it.
+func manualOf(stanzas []stanza, paths []string) stanza {
+	for _, name := range paths {
+		dir, base := path.Split(name)
+		page, _, _ := strings.Cut(base, ".")
+		page = strings.TrimRight(page, "0123456789-")
+		if dir != "/usr/share/info/" || page == "" {
+			continue
+		}
+		for _, st := range stanzas {
+			for glob := range strings.FieldsSeq(st.files) {
+				if path.Base(glob) == page+".texi" || path.Base(glob) == page+".texinfo" {
+					return st
+				}
+			}
+		}
+	}
+	return stanzas[0]
 }
 
 // ofManuals reports whether a Files field names the sources of manuals.
@@ -171,7 +202,7 @@ func documents(paths []string) bool {
 			}
 		}
 		n++
-		for _, dir := range []string{"/usr/share/doc/", "/usr/share/info/", "/usr/share/doc-base/", "/usr/share/gtk-doc/", "/usr/share/help/"} {
+		for _, dir := range []string{"/usr/share/doc/", "/usr/share/info/", "/usr/share/doc-base/", "/usr/share/gtk-doc/", "/usr/share/help/", "/usr/share/man/"} {
 			if strings.HasPrefix(name, dir) {
 				read++
 			}
@@ -182,7 +213,10 @@ func documents(paths []string) bool {
 
 // usual reports files about a package that any has, be it empty.
 func usual(name string) bool {
-	if !strings.HasPrefix(name, "/usr/share/doc/") && !strings.HasPrefix(name, "/usr/share/lintian/") {
+	if strings.HasPrefix(name, "/usr/share/lintian/") {
+		return true
+	}
+	if !strings.HasPrefix(name, "/usr/share/doc/") {
 		return false
 	}
 	base := strings.TrimSuffix(path.Base(name), ".gz")

@@ -73,8 +73,11 @@ func parseCopyright(in *bufio.Reader, r *record, texts *licence.Texts, list func
 }
 
 // machineReadable looks for the field that must be in the first stanza of a
-// machine-readable file.
+// machine-readable file, or for the one that says what all files have.
 func machineReadable(head []byte) bool {
+	if bytes.Contains(head, []byte("\nFiles: *\n")) {
+		return true
+	}
 	within := false
 	for line := range bytes.Lines(head) {
 		text := bytes.TrimSpace(line)

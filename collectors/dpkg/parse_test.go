@@ -36,6 +36,14 @@ func TestParseCopyright(t *testing.T) {
 		{"two mentions", "/usr/share/common-licenses/GPL-2 or /usr/share/common-licenses/Artistic", inventory.Licence{Expression: "GPL-2.0-only OR Artistic-1.0-Perl", Source: sourceText}},
 		{"prose", "You may not use this.", inventory.Licence{}},
 		{"empty", "", inventory.Licence{}},
+		{"header for the whole", format + "License: GPL-2+ with OpenSSL exception\n\nFiles: src/*\nLicense: GPL-2+\n\nFiles: lib/*\nLicense: Expat\n", inventory.Licence{Declared: "GPL-2+ with OpenSSL exception", Expression: "GPL-2.0-or-later WITH AdditionRef-OpenSSL-exception", Source: sourceStanza, Freedom: inventory.Free}},
+		{"no format", "It was downloaded from https://acme.example/\n\nFiles: *\nCopyright: Acme\nLicense: CC-BY-SA-3.0 or LGPL-3\n", inventory.Licence{Declared: "CC-BY-SA-3.0 or LGPL-3", Expression: "CC-BY-SA-3.0 OR LGPL-3.0-only", Source: sourceStanza, Freedom: inventory.Free}},
+		{"slashes", "License:\n\n  MPL 1.1 / GPLv3+ / LGPLv3+\n", inventory.Licence{Expression: "MPL-1.1 OR GPL-3.0-or-later OR LGPL-3.0-or-later", Source: sourceText, Freedom: inventory.Free}},
+		{"slashes and more", "License: MIT / GPLv3+\n\nOnly for non-commercial use.\n", inventory.Licence{Expression: "MIT OR GPL-3.0-or-later", Source: sourceText}},
+		{"own words", "It is freely available, with an obligation to give credit.\n", inventory.Licence{Expression: "LicenseRef-acme", Source: sourceText}},
+		{"two texts without a name", format + "\nFiles: *\nLicense:\n It is under the GPL version 2.\n\nFiles: x/*\nLicense:\n Ask the maker.\n", inventory.Licence{Expression: "GPL-2.0-only", Source: sourceText, Freedom: inventory.Free}},
+		{"exception below a name", format + "\nFiles: *\nLicense: GPL-2+-openssl\n It is under the GNU GPL, either version 2 or (at your option) any later version. In addition, as a special exception, the copyright holder of stunnel gives you permission to combine stunnel with free software.\n", inventory.Licence{Declared: "GPL-2+-openssl", Expression: "GPL-2.0-or-later WITH stunnel-exception", Source: sourceStanza, Freedom: inventory.Free}},
+		{"cover texts", format + "\nFiles: *\nLicense: GFDL-NIV-1.3+\n with no Invariant Sections, with the Front-Cover\n Texts being \"A Manual\"\n", inventory.Licence{Declared: "GFDL-NIV-1.3+", Expression: "GFDL-1.3-or-later", Source: sourceStanza, Freedom: inventory.Free}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got, err := parseCopyright(reader(test.text), &record{name: "acme"}, texts, nil)
@@ -72,6 +80,11 @@ func TestChosenStanza(t *testing.T) {
 		{"most files, and others that are not free", format + "\nFiles: *\nLicense: MPL-2.0 and BUSL-1.1\nComment:\n The majority of the files are under MPL-2.0.\n", "acme", "net", nil, "MPL-2.0", inventory.NonFree},
 		{"few files that are not free", format + "\nFiles: " + strings.Repeat("a ", 40) + "\nLicense: ISC\n\nFiles: b\nLicense: BUSL-1.1\n", "acme", "net", nil, "ISC", inventory.NonFree},
 		{"few files", format + "\nFiles: " + strings.Repeat("a ", 40) + "\nLicense: ISC\n\nFiles: b\nLicense: Expat\n", "acme", "net", nil, "ISC", inventory.Free},
+		{"page of a manual", format + "\nFiles: *\nLicense: GPL-3+\n\nFiles: a.texi\nLicense: GFDL-NIV-1.3+\n\nFiles: doc/acmego.texi\nLicense: GFDL-1.3+\n", "acmego-12-doc", "doc", []string{"/usr/share/info/acmego-12.info.gz", "/usr/share/man/man1/acmego.1.gz", "/usr/share/lintian/overrides/acmego-12-doc"}, "GFDL-1.3-or-later", inventory.Free},
+		{"packaging alone, in contrib", format + "\nFiles: debian/*\nLicense: GPL-3+\n", "acme", "contrib/net", nil, "GPL-3.0-or-later", inventory.Free},
+		{"library of a source", "acme is under the GPL version 2.\nlibacme is under the GNU Lesser General Public License, v2.1.\n", "libacme1", "libs", nil, "LGPL-2.1-only", inventory.Free},
+		{"program beside its library", "acme is under the GPL version 2.\nlibacme is under the GNU Lesser General Public License, v2.1.\n", "acme", "net", nil, "GPL-2.0-only", inventory.Free},
+		{"cover texts of what is not free", "Copied under the terms of the GNU Free Documentation License, Version 1.1 or any later version; with the Front-Cover Texts being \"Acme\".\n", "acme", "non-free/text", nil, "GFDL-1.1-or-later", inventory.NonFree},
 		{"own words that are not free", "Do what you like on Sundays.\n", "acme", "non-free/net", nil, "LicenseRef-acme", inventory.NonFree},
 	} {
 		r := &record{name: test.pkg, source: "source", section: test.section}

@@ -30,6 +30,11 @@ func parseProse(in *bufio.Reader, r *record, texts *licence.Texts) (inventory.Li
 		a = texts.Classify(text)
 		a.Freedom = inventory.FreedomUnknown
 	}
+	if own := ofLibrary(text, r); strings.HasPrefix(a.Expression, "GPL-") && len(own) > 0 {
+		if of := texts.Classify(own); strings.HasPrefix(of.Expression, "LGPL-") {
+			a.Expression = of.Expression
+		}
+	}
 	if choice := stated(text); strings.Contains(choice, " ") || a.Expression == "" && choice != "" {
 		a.Expression = choice // whether the rest takes anything back is as before
 	}
@@ -43,6 +48,30 @@ func parseProse(in *bufio.Reader, r *record, texts *licence.Texts) (inventory.Li
 		return inventory.Licence{}, nil
 	}
 	return inventory.Licence{Expression: a.Expression, Source: sourceText, Freedom: a.Freedom}, nil
+}
+
+// ofLibrary gives what a text says from where it names the library of a package and
+// its terms: those of a source's programs may be others. nil for all other packages.
+func ofLibrary(text []byte, r *record) []byte {
+	const near = 200
+	stem := strings.TrimRight(strings.TrimSuffix(r.name, "-dev"), "0123456789.-")
+	if !strings.HasPrefix(stem, "lib") || len(stem) < 5 {
+		return nil
+	}
+	for at := 0; ; {
+		i := bytes.Index(text[at:], []byte(stem))
+		if i < 0 {
+			return nil
+		}
+		at += i
+		said := bytes.ToLower(text[at:min(at+near, len(text))])
+		for _, word := range []string{"lgpl", "lesser general", "library general"} {
+			if bytes.Contains(said, []byte(word)) {
+				return text[at:]
+			}
+		}
+		at += len(stem)
+	}
 }
 
 // stated gives the expression that a line after "License:" is, which has nothing
@@ -77,7 +106,7 @@ func stated(text []byte) string {
 // permits reports words that grant something.
 func permits(text []byte) bool {
 	lower := bytes.ToLower(text)
-	for _, word := range []string{"permission", "permitted", "freely", "licence", "license", "redistribut"} {
+	for _, word := range []string{"permission", "permitted", "freely"} {
 		if bytes.Contains(lower, []byte(word)) {
 			return true
 		}

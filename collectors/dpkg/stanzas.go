@@ -81,7 +81,7 @@ func parseStanzas(in *bufio.Reader, r *record, texts *licence.Texts, list func()
 }
 
 // nameless begins what stands for the name of a stanza that has a text and none.
-const nameless = "unnamed "
+const nameless = "unnamed-"
 
 // named keeps the text of a stanza without a name under one.
 func (t *terms) named(line string, text []byte) string {

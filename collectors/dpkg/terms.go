@@ -60,9 +60,10 @@ func (t *terms) resolve(name string, texts *licence.Texts) (string, inventory.Fr
 		a = texts.Classify(text)
 	}
 	// The words of a free licence with more that is not: these are terms of their own,
-	// but for an exception, which permits more.
+	// but for an exception, which permits more, and a manual's cover texts.
 	_, known := spdx.Expression(a.Expression)
-	own := a.Freedom == inventory.FreedomUnknown && known == inventory.Free && !strings.Contains(a.Expression, " WITH ")
+	own := a.Freedom == inventory.FreedomUnknown && known == inventory.Free &&
+		!strings.Contains(a.Expression, " WITH ") && !strings.HasPrefix(a.Expression, "GFDL-")
 	if !strings.HasPrefix(name, nameless) && (a.Expression == "" || own) {
 		a.Expression = spdx.Reference(name)
 	}
@@ -95,6 +96,7 @@ func (t *terms) exact(line, expression string, freedom inventory.Freedom, commen
 	if grant := licence.Grant(text); strings.HasPrefix(grant, family+"-") && strings.HasSuffix(grant, "-or-later") && !strings.HasPrefix(grant, "GFDL") {
 		base = grant
 	}
+	base = invariants(base, text)
 	said := licence.Exception(base, append([]byte(comment+"\n"), text...))
 	switch {
 	case with && strings.HasPrefix(addition, "AdditionRef-") && said != "":
@@ -105,6 +107,16 @@ func (t *terms) exact(line, expression string, freedom inventory.Freedom, commen
 		return spdx.Expression(base)
 	}
 	return spdx.Expression(base + " WITH " + addition)
+}
+
+// invariants corrects the name of a manual's licence by its text: only one that
+// excludes cover texts, too, leaves all of it to change.
+func invariants(id string, text []byte) string {
+	const without = "-no-invariants-"
+	if strings.HasPrefix(id, "GFDL-") && strings.Contains(strings.Join(strings.Fields(strings.ToLower(string(text))), " "), "with the front-cover texts being") {
+		return strings.Replace(id, without, "-", 1)
+	}
+	return id
 }
 
 // ofHelpers reports exceptions for what programs generate and packages copy: those

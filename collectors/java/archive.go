@@ -146,7 +146,10 @@ func (u *unpacking) complete(l inventory.Licence, files []*zip.File, notice []by
 			texts = append(texts, text)
 		}
 	}
-	return u.texts.Complete(l, texts...)
+	if l = u.texts.Complete(l, texts...); l == (inventory.Licence{}) && len(texts) > 0 {
+		l.Source = licence.SourceText // in its maker's own words
+	}
+	return l
 }
 
 // text unpacks a small file; nil if it cannot be had.

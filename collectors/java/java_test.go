@@ -300,3 +300,34 @@ func BenchmarkApplication(b *testing.B) {
 		}
 	}
 }
+
+// What an archive does not state in a field, the page about a plug-in says, the
+// notice above its pom, or a text in its maker's own words.
+func TestTermsBesideFields(t *testing.T) {
+	const (
+		properties = "groupId=org.example\nartifactId=a\nversion=1\n"
+		notice     = "<?xml version=\"1.0\"?>\n<!--\n  Licensed under the Apache License, Version 2.0 (the License).\n-->\n<project/>"
+		page       = "<html><p>It is provided under the terms and conditions of the Eclipse Public License Version 2.0.</p></html>"
+		dir        = "META-INF/maven/org.example/a/"
+	)
+	for name, test := range map[string]struct {
+		files []string
+		want  string
+	}{
+		"notice":            {[]string{dir + "pom.properties", properties, dir + "pom.xml", notice}, "Apache-2.0"},
+		"comment elsewhere": {[]string{dir + "pom.properties", properties, dir + "pom.xml", "<project>" + notice + "</project>"}, ""},
+		"page":              {[]string{"about.html", page}, "EPL-2.0"},
+		"text before page":  {[]string{"about.html", page, "LICENSE", "Licensed under the Apache License, Version 2.0"}, "Apache-2.0"},
+		"own words":         {[]string{"META-INF/LICENSE.txt", "Be kind."}, "LicenseRef-a"},
+		"nothing":           {[]string{"a.class", "x"}, ""},
+	} {
+		content := pack(t, test.files...)
+		a, err := parse(t.Context(), texts, strings.NewReader(content), int64(len(content)), "a.jar")
+		if err != nil || len(a.components) != 1 {
+			t.Fatalf("%s: got %+v, %v", name, a, err)
+		}
+		if got := a.components[0].Licence.Expression; got != test.want {
+			t.Errorf("%s: got %q, want %q", name, got, test.want)
+		}
+	}
+}

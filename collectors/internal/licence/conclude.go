@@ -86,6 +86,9 @@ func precise(found []find) []find {
 	gpl, lgpl := versioned("GPL-"), versioned("LGPL-")
 	stack := slices.IndexFunc(found, func(f find) bool { return f.id == "Python-2.0.1" })
 	return slices.DeleteFunc(found, func(f find) bool {
+		if f.bare && stack >= 0 { // it says with what its releases go together
+			return true
+		}
 		switch f.id { // Python's has those of all its former makers
 		case "PSF-2.0", "Python-2.0", "CNRI-Python", "CNRI-Python-GPL-Compatible":
 			if stack >= 0 {
@@ -163,7 +166,7 @@ func join(found, weak []find, words []word) (string, inventory.Freedom) {
 	if _, freedom := spdx.Expression(first.id); freedom == inventory.NonFree {
 		return spdx.Expression(expression) // an agreement names the terms of parts
 	}
-	if spdx.GNU(strings.ToLower(first.id)) == "" && !strings.Contains(first.id, " ") {
+	if spdx.GNU(strings.ToLower(first.id)) == "" && first.id != "Python-2.0.1" && !strings.Contains(first.id, " ") {
 		beside := distinct(found)
 		if len(beside) <= mostMain {
 			expression = "(" + strings.Join(beside, ") AND (") + ")"

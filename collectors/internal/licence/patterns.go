@@ -11,6 +11,9 @@ func newScanner() (*licensecheck.Scanner, error) {
 	all := licensecheck.BuiltinLicenses()
 	mit, sell := "", ""
 	for i := range all {
+		if all[i].ID == "MIT" || all[i].ID == "MIT-NoAd" { // names of makers are longer
+			all[i].LRE = strings.ReplaceAll(all[i].LRE, "__5__ BE LIABLE", "__12__ BE LIABLE")
+		}
 		switch {
 		case all[i].ID == "MIT" && all[i].LRE != "":
 			mit = all[i].LRE

@@ -1,5 +1,7 @@
 package licence
 
+import "strings"
+
 // wordings lists ids with whole texts that licensecheck has no pattern for, in its
 // pattern language: what stands between double parentheses may be missing or vary.
 func wordings() [][2]string {
@@ -14,6 +16,16 @@ func wordings() [][2]string {
 			Credit to the authors and Purdue University must appear in documentation and sources.
 			__1__ Altered versions must be plainly marked as such, and must not be misrepresented as being the original software.
 			__1__ This notice may not be removed or altered.`},
+		{"BSD-3-Clause-Modification", bsdOpening + `
+			__1__ Redistributions in source code must retain the accompanying copyright notice, this list of conditions, and the
+			following disclaimer.
+			__1__ Redistributions in binary form must reproduce the accompanying copyright notice, this list of conditions, and the
+			following disclaimer in the documentation and/or other materials provided with the distribution.
+			__1__ Names of the copyright holders must not be used to endorse or promote products derived from this software without
+			prior written permission from the copyright holders.
+			__1__ If any files are modified, you must cause the modified files to carry prominent notices stating that you changed the
+			files and the date of any change.
+			((Disclaimer))??` + strings.Replace(bsdDisclaimer, "EXPRESS OR IMPLIED", "__1__ OR IMPLIED", 1)},
 		{"BSD-2-Clause", bsdOpening + `
 			__1__ Redistributions of source code must retain the above copyright notice, this list of conditions and the following disclaimer.
 			__1__ Redistributions in binary form must reproduce the above copyright notice in the documentation

@@ -202,7 +202,7 @@ func (p *parser) resolved(name string) term {
 // SPDX's is spelled alike.
 func ambiguous(lower string) bool {
 	switch lower {
-	case "mit", "x11", "bsd", "mit/x11", "hpnd", "permissive", "pd", "public-domain", "bsd-4-clause":
+	case "mit", "x11", "bsd", "mit/x11", "hpnd", "permissive", "pd", "public-domain", "bsd-4-clause", "wxwindows":
 		return true
 	}
 	return false

@@ -247,6 +247,8 @@ func usual(name string) string {
 		return "BUSL-1.1"
 	case "server side public 1", "sspl":
 		return "SSPL-1.0"
+	case "indiana university extreme! lab 1.1.1":
+		return "xpp"
 	case "historical permission notice and disclaimer":
 		return "HPND"
 	case "public domain, per creative commons cc0", "public domain per creative commons cc0":
