@@ -253,8 +253,9 @@ func files(h *host.Host, list string) []string {
 
 // ownFiles reports whether a Files field names the directory that a package is
 // built from: of the package libuuid1 from the source util-linux, libuuid/*; of
-// libaudit1 from audit, lib/*; of hunspell-pt-br, dictionaries/pt_BR/*. A source's directory of its own name has the sources
-// of all its packages.
+// libaudit1 from audit, lib/*; of libflac12 from flac, src/libFLAC/*; of
+// hunspell-pt-br, dictionaries/pt_BR/*. A source's directory of its own name has the
+// sources of all its packages.
 func ownFiles(files string, r *record) bool {
 	source := r.source
 	if source == "" || source == r.name {
@@ -275,7 +276,7 @@ func ownFiles(files string, r *record) bool {
 		if !strings.HasPrefix(last, "*") || dir == source {
 			continue
 		}
-		if dir == r.name || dir == stem || library && (dir == "lib" && stem == "lib"+source || dir == "lib/"+stem[3:]) {
+		if dir == r.name || dir == stem || strings.HasPrefix(stem, "lib") && strings.EqualFold(dir, "src/"+stem) || library && (dir == "lib" && stem == "lib"+source || dir == "lib/"+stem[3:]) {
 			return true
 		}
 	}

@@ -73,6 +73,7 @@ func TestChosenStanza(t *testing.T) {
 		{"program of a source that is a manual", programs, "acme", "utils", []string{"/usr/bin/acme"}, "GPL-3.0-or-later", inventory.Free},
 		{"not free in a part", format + "\nFiles: *\nLicense: GPL-2\n\nFiles: fw/*\nLicense: Acme\n You may not reverse engineer it.\n", "acme", "non-free/misc", nil, "LicenseRef-Acme", inventory.NonFree},
 		{"directory in the name", format + "\nFiles: *\nLicense: GPL-2\n\nFiles: dictionaries/pt_BR/*\nLicense: LGPL-3\n", "words-pt-br", "text", nil, "LGPL-3.0-only", inventory.Free},
+		{"library below src", format + "\nFiles: *\nLicense: GPL-2\n\nFiles:\n src/libAcme/*\nLicense: BSD-3-clause\n", "libacme12", "libs", nil, "BSD-3-Clause", inventory.Free},
 		{"most files", format + "\nFiles: *\nLicense: MPL-2.0 and ISC\nComment:\n The majority of the files are under MPL-2.0.\n", "acme", "net", nil, "MPL-2.0", inventory.Free},
 		{"exception in a comment", format + "\nFiles: *\nLicense: GPL-2+\nComment:\n An OpenSSL exception is there: linking with OpenSSL is allowed.\n", "acme", "net", nil, "GPL-2.0-or-later WITH AdditionRef-OpenSSL-exception", inventory.Free},
 		{"exception in many words", format + "\nFiles: *\nLicense: LGPL-3+ with special exception of the copyright holders\n", "acme", "net", nil, "LGPL-3.0-or-later WITH AdditionRef-special-exception-of-the-copyright-holders", inventory.FreedomUnknown},

@@ -80,7 +80,7 @@ func others(found []find, words []word) []find {
 	for i := 1; i < len(found); i++ {
 		at := place(words, found[i].lo)
 		before := joined(words[min(at, max(0, at-near, place(words, found[i-1].hi))):at])
-		if !found[i].weak && has(before, "the rest of the software;the rest of the package;the rest of the code;everything else;all other files;all other code") {
+		if !found[i].weak && has(before, "the rest of the software;the rest of the package;the rest of the code;everything else;all other files;all other code;not mentioned above;not listed above") {
 			return append(slices.Clone(found[i:]), found[:i]...)
 		}
 	}

@@ -51,6 +51,8 @@ any source code in the Content.`
 		freedom          inventory.Freedom
 	}{
 		{"rest", "Files of the library: " + isc + "\nThe rest of the software: you may share it under the terms of the GNU GPL, version 2 or later.", "GPL-2.0-or-later", free},
+		{"not mentioned above", "a.c is under the terms of the GNU GPL, version 2.\n\nAll files not mentioned above are under the terms of the GNU LGPL, version 2.1.", "LGPL-2.1-only", free},
+		{"specific portions", isc + "\nSome specific portions are covered by other terms: b.c is in the public domain.", "ISC", free},
 		{"subcomponents", "Licensed under the Apache License, Version 2.0.\n\nACME SUBCOMPONENTS:\n\n" + isc, "Apache-2.0", free},
 		{"about a plug-in", about("Version 2.0"), "EPL-2.0", free},
 		{"about an old plug-in", about("v1.0"), "EPL-1.0", free},

@@ -99,6 +99,7 @@ func ownPatterns() map[string][]string {
 		"LicenseRef-NVIDIA":                  {"License for customer use of NVIDIA software", "NVIDIA Software License Agreement", "NVIDIA Driver License Agreement", "License Agreement for NVIDIA Software Development Kits"},
 		"LicenseRef-Oracle":                  {"Oracle Technology Network License Agreement", "Oracle Binary Code License Agreement", "Oracle No-Fee Terms and Conditions", "Oracle Free Use Terms and Conditions"},
 		"LicenseRef-Microsoft":               {"Microsoft Software License Terms", "Microsoft Software Supplemental License Terms", "MICROSOFT SOFTWARE END USER LICENSE"},
+		"Aladdin":                            {"Aladdin Free Public License Version 8", "Aladdin Free Public License Version 9"},
 		"Boehm-GC":                           {"Permission to modify the code and to distribute modified code is granted, provided the above notices are retained, and a notice that the code was modified is included with the above copyright notice"},
 		"Sendmail-Open-Source-1.1":           {"SENDMAIL OPEN SOURCE LICENSE The following license terms and conditions apply to this open source software"},
 		"Vixie-Cron":                         {"Distribute freely, except don't remove my name from the source or documentation"},

@@ -64,7 +64,7 @@ func partsFrom(text []byte) int {
 		if at > 0 && has(begin, "contains code from;contains a portion of;contains portions of;submodules taken from;patches that were taken from;third party content;"+
 			"third party software;third party components;third party licenses;third party notices;third party code;"+
 			"several files are distributed under;some code such;sources of intellectual property;libraries are included in;"+
-			"subcomponents;this product bundles;this software bundles;bundled libraries;this software includes code from;incorporates code from") {
+			"subcomponents;some specific portions;certain portions of;this product bundles;this software bundles;bundled libraries;this software includes code from;incorporates code from") {
 			return at
 		}
 		at += len(paragraph)
