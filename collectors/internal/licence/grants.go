@@ -155,7 +155,7 @@ func gnu(words []word, i int) (find, int) {
 			version, last = strings.TrimPrefix(text, "v"), j+1
 			later = later || strings.HasSuffix(version, "+")
 			version = strings.TrimSuffix(version, "+")
-		case j > 0 && (text == "later" || text == "newer" || text == "above" || text == "higher") && j <= last+12:
+		case j > 0 && (text == "later" || text == "newer" || text == "higher" || text == "above" && (words[j-1].text == "or" || words[j-1].text == "and")) && j <= last+12:
 			later, last = true, j+1
 		}
 	}
