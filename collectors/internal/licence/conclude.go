@@ -41,7 +41,7 @@ func conclude(text []byte, matches []licensecheck.Match) Answer {
 	found = precise(found)
 	slices.SortStableFunc(found, func(a, b find) int { return cmp.Compare(a.lo, b.lo) })
 
-	parts := partsFrom(text)
+	parts := portionsFrom(text)
 	main := slices.DeleteFunc(slices.Clone(found), func(f find) bool { return f.lo >= parts })
 	if len(main) == 0 {
 		if own := before(words, parts); parts < len(text) && restricts(own) {

@@ -67,6 +67,15 @@ any source code in the Content.`
 	}
 }
 
+// What a text takes back of its own portions still counts against a statement.
+func TestPortionsRestrict(t *testing.T) {
+	stated := inventory.Licence{Declared: "MIT", Expression: "MIT", Freedom: inventory.Free}
+	text := []byte("MIT License\n\nCertain portions of this software are for personal use only.")
+	if got := shared.Complete(stated, text); got.Freedom != inventory.FreedomUnknown {
+		t.Errorf("got %+v", got)
+	}
+}
+
 // A file with one licence and the whole GPL after it is a choice; the same without
 // the GPL's text is not.
 func TestPublishedChoice(t *testing.T) {

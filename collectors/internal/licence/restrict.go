@@ -57,14 +57,25 @@ func title(text []byte) string {
 // partsFrom gives the place of the paragraph that begins to list what of other
 // makers is in a work, the end of the text without one.
 func partsFrom(text []byte) int {
+	return begins(text, "contains code from;contains a portion of;contains portions of;submodules taken from;patches that were taken from;third party content;"+
+		"third party software;third party components;third party licenses;third party notices;third party code;"+
+		"several files are distributed under;some code such;sources of intellectual property;libraries are included in;"+
+		"this product bundles;this software bundles;bundled libraries;this software includes code from;incorporates code from")
+}
+
+// portionsFrom is partsFrom for portions of the work itself, too. What is said of
+// those may restrict the whole.
+func portionsFrom(text []byte) int {
+	return min(partsFrom(text), begins(text, "subcomponents;some specific portions;certain portions of"))
+}
+
+// begins gives the place of the first paragraph but the first of all with one of the
+// phrases among its first words, the end of the text without one.
+func begins(text []byte, phrases string) int {
 	at := 0
 	for paragraph := range bytes.SplitAfterSeq(text, []byte("\n\n")) {
 		words := split(paragraph[:min(len(paragraph), 400)])
-		begin := joined(words[:min(len(words), 14)])
-		if at > 0 && has(begin, "contains code from;contains a portion of;contains portions of;submodules taken from;patches that were taken from;third party content;"+
-			"third party software;third party components;third party licenses;third party notices;third party code;"+
-			"several files are distributed under;some code such;sources of intellectual property;libraries are included in;"+
-			"subcomponents;some specific portions;certain portions of;this product bundles;this software bundles;bundled libraries;this software includes code from;incorporates code from") {
+		if at > 0 && has(joined(words[:min(len(words), 14)]), phrases) {
 			return at
 		}
 		at += len(paragraph)
