@@ -58,6 +58,8 @@ type Agent struct {
 	began  atomic.Int64 // of the round that runs, in Unix nanoseconds; 0 between rounds
 	queue  *queue       // of those who wait for a round
 	growth *Growth
+
+	components int // of the last collection
 }
 
 // Report is one finished round. It is immutable.
@@ -211,7 +213,7 @@ func (a *Agent) date(findings []finding.Finding, now time.Time) {
 }
 
 func (a *Agent) collect(ctx context.Context, short bool) inventory.Facts {
-	var facts inventory.Facts
+	facts := inventory.Facts{Components: make([]inventory.Component, 0, a.components)} // they are the most
 	entries := a.Set.Entries()
 	for i, entry := range entries {
 		if ctx.Err() != nil {
@@ -232,6 +234,7 @@ func (a *Agent) collect(ctx context.Context, short bool) inventory.Facts {
 	if a.Progress != nil {
 		a.Progress("", len(entries), len(entries))
 	}
+	a.components = len(facts.Components)
 	return facts
 }
 

@@ -187,10 +187,10 @@ func (s *Snapshot) Running() map[string]bool {
 
 // mergeComponents makes one of the rows about one component. The first says most
 // of it: it is this machine's own where the machine has it. Of rows of like standing
-// the one that promises least says the licence.
+// the one that promises least says the licence. The rows are written over.
 func mergeComponents(rows []Component) []Component {
 	at := make(map[string]int, len(rows))
-	merged := make([]Component, 0, len(rows))
+	merged := rows[:0]
 	for i := range rows {
 		row := &rows[i]
 		known, again := at[row.PURL]
@@ -208,5 +208,6 @@ func mergeComponents(rows []Component) []Component {
 			c.Images = slices.Compact(slices.Sorted(slices.Values(slices.Concat(c.Images, row.Images))))
 		}
 	}
+	clear(rows[len(merged):])
 	return merged
 }

@@ -24,6 +24,7 @@ const (
 	mostLocalFiles = 32 << 10 // of those that matter
 	mostLocalTime  = 20 * time.Second
 	maxListingAge  = time.Hour // neither chmod(2) nor writing changes a directory
+	localTurns     = 4         // rounds in which each directory is asked once whether it has changed
 )
 
 // FileKind is why a file matters.
@@ -52,12 +53,14 @@ type LocalFile struct {
 //
 // Directories of language packages, of version control and of caches are not
 // entered, nor are other file systems and symbolic links. A directory is listed
-// again when it has changed, and after an hour.
+// again when it has changed, and after an hour. To ask all of them each round
+// would be a sixth of what it takes, so each has its turn every fourth.
 type Local struct {
 	host  *host.Host
 	most  int // directories of one place
 	mu    sync.Mutex
 	dirs  map[string]*localDir
+	queue []localStep // of the last place, for its room
 	round int
 	found LocalFound
 }
@@ -73,14 +76,15 @@ type localDir struct {
 	at    Stamp
 	read  time.Time
 	round int
-	dirs  []string
-	files []localEntry
+	turn  int
+	dirs  []string // their paths
+	files []LocalFile
 	err   error
 }
 
-type localEntry struct {
-	name string
-	kind FileKind
+type localStep struct {
+	dir   string
+	depth int
 }
 
 // NewLocal makes the walk of a machine.
@@ -125,6 +129,7 @@ type walk struct {
 
 func (w *walk) all() error {
 	w.now = w.host.Now()
+	w.found.Files = make([]LocalFile, 0, len(w.Local.found.Files))
 	if w.host.Live() {
 		var err error
 		if w.mount, _, err = w.host.ReadMounts("/proc/self/mountinfo"); err != nil {
@@ -158,12 +163,9 @@ func (w *walk) all() error {
 
 // place walks one place level by level, so that what a bound cuts off is deep.
 func (w *walk) place(top string) error {
-	type step struct {
-		dir   string
-		depth int
-	}
 	device, others := uint64(0), w.mounted(top)
-	queue := []step{{top, 0}}
+	queue := append(w.queue[:0], localStep{top, 0})
+	defer func() { w.queue = queue }()
 	for n := 0; n < len(queue); n++ {
 		if w.ctx.Err() != nil {
 			return w.ctx.Err()
@@ -186,12 +188,10 @@ func (w *walk) place(top string) error {
 		if d.err != nil {
 			w.found.Lost.Add(at.dir + ": " + host.Cause(d.err))
 		}
-		for _, file := range d.files {
-			w.found.Files = append(w.found.Files, LocalFile{path.Join(at.dir, file.name), file.kind})
-		}
-		for _, dir := range d.dirs {
-			if inner := path.Join(at.dir, dir); !others[inner] {
-				queue = append(queue, step{inner, at.depth + 1})
+		w.found.Files = append(w.found.Files, d.files...)
+		for _, inner := range d.dirs {
+			if !others[inner] {
+				queue = append(queue, localStep{inner, at.depth + 1})
 			}
 		}
 	}
@@ -220,16 +220,28 @@ func (w *walk) mounted(place string) map[string]bool {
 	return targets
 }
 
-// list gives a directory as it was listed last, if it has not changed.
+// list gives a directory as it was listed last, if it has not changed or it is not
+// its turn.
 func (w *walk) list(dir string) *localDir {
-	at := StampOf(w.host, dir)
 	d := w.dirs[dir]
-	if d == nil || d.at != at || at == (Stamp{}) || w.now.Sub(d.read) > maxListingAge {
-		d = &localDir{at: at, read: w.now}
-		d.err = d.fill(w.host, dir)
-		w.dirs[dir] = d
+	if d == nil || d.err != nil || d.turn == w.round%localTurns || w.now.Sub(d.read) > maxListingAge {
+		d = w.ask(dir, d)
 	}
 	d.round = w.round + 1
+	return d
+}
+
+func (w *walk) ask(dir string, d *localDir) *localDir {
+	at := StampOf(w.host, dir)
+	if d != nil && d.at == at && at != (Stamp{}) && w.now.Sub(d.read) <= maxListingAge {
+		return d
+	}
+	if d == nil {
+		d = &localDir{turn: len(w.dirs) % localTurns}
+	}
+	d = &localDir{at: at, read: w.now, turn: d.turn}
+	d.err = d.fill(w.host, dir)
+	w.dirs[dir] = d
 	return d
 }
 
@@ -255,11 +267,11 @@ func (d *localDir) fill(h *host.Host, dir string) error {
 		switch {
 		case e.IsDir():
 			if entered(dir, e.Name(), names) {
-				d.dirs = append(d.dirs, strings.Clone(e.Name()))
+				d.dirs = append(d.dirs, path.Join(dir, e.Name()))
 			}
 		case e.Type().IsRegular():
 			if kind, ok := kindOf(h, dir, e); ok {
-				d.files = append(d.files, localEntry{strings.Clone(e.Name()), kind})
+				d.files = append(d.files, LocalFile{path.Join(dir, e.Name()), kind})
 			}
 		}
 	}

@@ -47,6 +47,7 @@ type Kernel struct {
 	late     []Flow                  // counted in the moment a row was dropped
 	rows     int                     // room for those of the next reading
 	reads    int
+	code     uint64          // bytes that the programs take, which stay as they are
 	netns    uint32          // of this process
 	folded   uint64          // flows, at the last reading
 	last     *Reading        // that nobody has taken
@@ -213,15 +214,17 @@ func (k *Kernel) MemoryBytes() (uint64, error) {
 		n, _ := info.Memlock()
 		sum += n
 	}
-	for name, p := range k.programs {
-		info, err := p.Info()
-		if err != nil {
-			return 0, fmt.Errorf("read size of %s: %w", name, err)
+	if k.code == 0 { // to read it again would be most of the work
+		for name, p := range k.programs {
+			info, err := p.Info()
+			if err != nil {
+				return 0, fmt.Errorf("read size of %s: %w", name, err)
+			}
+			n, _ := info.Memlock()
+			k.code += n
 		}
-		n, _ := info.Memlock()
-		sum += n
 	}
-	return sum, nil
+	return sum + k.code, nil
 }
 
 // Close ends a capture that is not pinned: what it counted is gone. One that is
