@@ -14,10 +14,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// garbagePercent lets the heap grow by a fifth between two collections: it is small
+// garbagePercent lets the heap grow by a third between two collections: it is small
 // and rounds are far apart, so memory counts, and a collection takes milliseconds.
 // GOGC in the environment overrules it.
-const garbagePercent = 20
+const garbagePercent = 30
 
 // settleEvery so many full rounds, an hour of them by default, the program settles
 // anew.

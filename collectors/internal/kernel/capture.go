@@ -215,14 +215,16 @@ func (k *Kernel) MemoryBytes() (uint64, error) {
 		sum += n
 	}
 	if k.code == 0 { // to read it again would be most of the work
+		var code uint64
 		for name, p := range k.programs {
 			info, err := p.Info()
 			if err != nil {
 				return 0, fmt.Errorf("read size of %s: %w", name, err)
 			}
 			n, _ := info.Memlock()
-			k.code += n
+			code += n
 		}
+		k.code = code
 	}
 	return sum + k.code, nil
 }
