@@ -8,6 +8,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"golang.org/x/sys/unix"
+
 	"cityward/collectors/internal/host"
 )
 
@@ -132,7 +134,10 @@ func TestPodman(t *testing.T) {
 			"--root", dir + "/graph", "--runroot", dir + "/run", "--tmpdir", dir + "/tmp", "--events-backend", "none", "--cgroup-manager", "cgroupfs", "--runtime", "runc",
 		}, args...)...)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	t.Cleanup(func() {
+		_ = unix.Unmount(dir+"/graph/overlay", unix.MNT_DETACH) // podman's own mount, which may outlive its containers
+		_ = os.RemoveAll(dir)
+	})
 	output(t, "tar", "-C", tree, "-cf", dir+"/tree.tar", ".")
 	podman("import", "--quiet", dir+"/tree.tar", "example.city/tiny:1.0")
 	var pids []int
