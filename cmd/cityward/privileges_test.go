@@ -211,11 +211,13 @@ func (d *privilegedDaemon) counts(t *testing.T, n int) {
 
 const datagrams, datagramBytes = 50, 9001
 
-// sendDatagrams sends each to another port of this machine.
+// sendDatagrams sends each to another port of this machine, and to another address
+// than it comes from: a port that senders had may come again at a receiver, which
+// would make what was sent an answer.
 func sendDatagrams(t *testing.T) {
 	t.Helper()
 	for range datagrams {
-		at, err := net.ListenPacket("udp", "127.0.0.1:0")
+		at, err := net.ListenPacket("udp", "127.0.0.2:0")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -231,19 +233,17 @@ func sendDatagrams(t *testing.T) {
 	}
 }
 
-// bytesCounted sums both directions: where another socket has the port of one that
-// sent and ended, the datagram counts as an answer of its.
 func bytesCounted(t *testing.T, page string) int {
 	t.Helper()
-	sum := 0
-	for _, found := range regexp.MustCompile(`(?m)^cityward_flow_sent_bytes_total\{direction="\w+",peer_zone="host",protocol="udp"\} (\S+)$`).FindAllStringSubmatch(page, -1) {
-		n, err := strconv.ParseFloat(found[1], 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		sum += int(n)
+	found := regexp.MustCompile(`(?m)^cityward_flow_sent_bytes_total\{direction="out",peer_zone="host",protocol="udp"\} (\S+)$`).FindStringSubmatch(page)
+	if found == nil {
+		return 0
 	}
-	return sum
+	n, err := strconv.ParseFloat(found[1], 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int(n)
 }
 
 func TestReduced(t *testing.T) {
