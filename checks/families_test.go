@@ -141,6 +141,7 @@ func freedomTrials() map[string][]trial {
 	hidden.Processes[0].MountNS = 0
 	unread := running()
 	unread.Components = nil
+	cut := inventory.Facts{Gaps: []inventory.Gap{{Collector: "dpkg", Kind: inventory.KindComponents, Reason: "timed out"}}}
 	still := running()
 	still.Processes = nil
 	return map[string][]trial{
@@ -203,6 +204,10 @@ func freedomTrials() map[string][]trial {
 			{"not readable", running(inventory.Process{Name: "x"}), city(), only("[x]", finding.Unknown), nil},
 			{"no packages", unread, city(), only("", finding.Unknown), nil},
 			{"no processes", still, city(), only("", finding.Unknown), nil},
+			{"of no package, of those that could be read", plus(running(inventory.Process{Executable: "/opt/x"}), cut), city(), only("/opt/x", finding.Unknown), says("belongs to no package, as far as packages could be read (dpkg: timed out)")},
+			{"deleted, while packages could not be read", plus(running(inventory.Process{Executable: "/opt/x", Deleted: true}), cut), city(), only("/opt/x", finding.Unknown), nil},
+			{"script of no package, of those that could be read", plus(scripted("/opt/acme/run.py", false), cut), city(), only("/usr/bin/owned", finding.Unknown), nil},
+			{"from memory, while packages could not be read", plus(running(inventory.Process{Memory: true, Name: "x"}), cut), city(), only("[x]", finding.Fail), nil},
 			{"a gap", plus(running(), inventory.Facts{Gaps: gap(inventory.KindProcesses, "")}), city(), only("", finding.Unknown), nil},
 		},
 	}

@@ -22,7 +22,7 @@ func SWF003() finding.Rule {
 			finding.Pass:    "every program that runs, and every script that an interpreter runs, belongs to a package, of the machine or of its container, or is named in [software] local_programs; of a language's package, a script that only root may change",
 			finding.Fail:    "a program or a script runs from memory, from a deleted file that no package owns, or from a directory that users may write to",
 			finding.Review:  "a program or a script in another place belongs to no package, or its package or that of a library was upgraded while it ran",
-			finding.Unknown: "the program's file, or the packages of its container, cannot be read, it runs in another file tree, or no package database was read",
+			finding.Unknown: "the program's file, or the packages of its container, cannot be read, it runs in another file tree, or no package has it and a package database could not be read whole",
 		},
 		Remedy:   "Install the program from a package, or name its path in [software] local_programs once someone answers for it. Restart programs whose package was upgraded.",
 		Pitfalls: "That a package owns a file does not say that the file is unchanged, and which packages are in a container is the container's own word. A script below the directory of a language's package counts as that package's. Container runtimes start from memory for an instant. Scripts that an interpreter reads from a pipe or from its arguments are not seen.",
@@ -117,10 +117,24 @@ func ofScript(s *inventory.Snapshot, p *configs.Policy, process *inventory.Proce
 	case recorded:
 		return origin{finding.Review, "runs a script of " + c.Name + " that others than root may change: " + script.Path}
 	case known:
-		return origin{finding.Review, "runs what calls itself " + c.Name + " and no package system accounts for: " + script.Path}
+		return asFarAsRead(s, origin{finding.Review, "runs what calls itself " + c.Name + " and no package system accounts for: " + script.Path})
 	}
-	return origin{finding.Review, "runs a script that belongs to no package: " + script.Path}
+	return asFarAsRead(s, origin{finding.Review, "runs a script that belongs to no package: " + script.Path})
 }
+
+// asFarAsRead is what follows from no package of the machine having a file, unless
+// a package database could not be read whole: then nobody knows.
+func asFarAsRead(s *inventory.Snapshot, o origin) origin {
+	for i := range s.Gaps {
+		if g := &s.Gaps[i]; g.Kind == inventory.KindComponents && slices.Contains(packageSystems(), g.Collector) {
+			return origin{finding.Unknown, o.reason + ", as far as packages could be read (" + g.Collector + ": " + g.Reason + ")"}
+		}
+	}
+	return o
+}
+
+// packageSystems are the collectors whose packages own the machine's programs.
+func packageSystems() []string { return []string{"dpkg", "apk", "rpm", "pacman", "snap"} }
 
 // unread is for programs of a container whose packages are not known.
 func unread(c *inventory.Container) origin {
@@ -146,7 +160,7 @@ func executable(s *inventory.Snapshot, p *configs.Policy, process *inventory.Pro
 	case process.Container != "" && !contained:
 		return origin{finding.Unknown, "runs in a container, whose packages were not read"}
 	case process.Deleted:
-		return origin{finding.Fail, "runs from a file that was deleted"}
+		return asFarAsRead(s, origin{finding.Fail, "runs from a file that was deleted"})
 	case contained && container.Packages == 0:
 		return origin{finding.Review, "belongs to no package: " + container.Label() + " has none"}
 	case contained && temporary(process.Executable):
@@ -162,7 +176,7 @@ func executable(s *inventory.Snapshot, p *configs.Policy, process *inventory.Pro
 	case process.MountNS != first.MountNS:
 		return origin{finding.Unknown, "runs in another file tree than the packages that were read"}
 	}
-	return origin{finding.Review, "belongs to no package"}
+	return asFarAsRead(s, origin{finding.Review, "belongs to no package"})
 }
 
 // anyonesDirectory reports whether a path is in one of the directories where any

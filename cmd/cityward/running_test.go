@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -78,20 +79,12 @@ func TestScriptsOfLanguagePackages(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _, _ = cmd.Process.Kill(), cmd.Wait() })
+		showsArguments(t, cmd.Process.Pid)
 	}
 	a := forced(t, inventory.TierPoll)
 	want := map[string]string{"__main__.py": "pkg:pypi/pip", "pip3": "pkg:pypi/pip", "server.js": "pkg:npm/portal", "wait.js": "pkg:npm/waiter"}
 	r := a.Round(t.Context())
-	found := scriptsBelow(t, r, dir)
-	for range 5 { // an interpreter on a busy machine may not have begun yet
-		if maps.Equal(found, want) {
-			break
-		}
-		time.Sleep(time.Second)
-		r = a.Round(t.Context())
-		found = scriptsBelow(t, r, dir)
-	}
-	if !maps.Equal(found, want) {
+	if found := scriptsBelow(t, r, dir); !maps.Equal(found, want) {
 		t.Errorf("scripts %q, gaps %v", found, r.Snapshot.Gaps)
 	}
 	for _, f := range r.Findings {
@@ -99,6 +92,21 @@ func TestScriptsOfLanguagePackages(t *testing.T) {
 			t.Errorf("%s: %s", f.Subject, f.Reason)
 		}
 	}
+}
+
+// showsArguments waits until a program has begun: exec closes descriptors, for which
+// its starter waits, and names the executable before it lays out the arguments.
+func showsArguments(t *testing.T, pid int) {
+	t.Helper()
+	for range 1000 {
+		if data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); err != nil {
+			t.Fatal(err)
+		} else if len(data) > 0 {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("process %d shows no arguments", pid)
 }
 
 // scriptsBelow gives the packages of the scripts that run below a directory, by the

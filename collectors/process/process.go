@@ -222,10 +222,10 @@ func (r *round) gone(id inventory.Execution) bool {
 }
 
 // arguments takes /proc/PID/cmdline from the last round where the program image
-// is the same one.
+// is the same one. Who shows none may not have begun yet, and is asked again.
 func (r *round) arguments(p *inventory.Process, from int, address uint64) (image, error) {
 	old := r.known[p.ID]
-	if address != 0 && old.address == address && old.file == p.File {
+	if address != 0 && old.address == address && old.file == p.File && len(old.arguments) > 0 {
 		p.Arguments = old.arguments
 		return old, nil
 	}

@@ -119,6 +119,9 @@ func (h *Host) openat(path string, flags int) (int, error) {
 		} else {
 			fd, err = unix.Openat2(h.fd, relative(path), &unix.OpenHow{Flags: uint64(flags), Resolve: unix.RESOLVE_IN_ROOT})
 		}
+		if errors.Is(err, unix.ENOSYS) {
+			return fd, fmt.Errorf("openat2(2), which a unit with RestrictSUIDSGID= is refused: %w", err)
+		}
 		if try >= mostTries || !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.EAGAIN) {
 			return fd, err
 		}

@@ -177,7 +177,8 @@ func (t *tree) script(p *inventory.Process, into *process) {
 			return
 		}
 	}
-	into.unknown = len(words.files) > 0 || words.module != "" || words.class || words.cut && long(p)
+	// Who shows no arguments at all is about to begin, or has blanked them.
+	into.unknown = len(p.Arguments) == 0 || len(words.files) > 0 || words.module != "" || words.class || words.cut && long(p)
 }
 
 // same reports whether a program's own mounts have the same file at a script's path:

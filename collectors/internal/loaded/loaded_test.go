@@ -203,6 +203,29 @@ func TestRealInterpreters(t *testing.T) {
 	}
 }
 
+// An interpreter that has blanked its arguments runs something, and nobody knows what.
+func TestBlankedArgumentsAreUnknown(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "run.pl"), []byte("$0 = ''; $| = 1; print \"ready\\n\"; <STDIN>;\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h, proc := machine(t, time.Now)
+	p := child(t, dir, "perl", "run.pl")
+	shown, err := proc.Read(p.ID.PID, "cmdline", sizePath)
+	if err != nil || strings.Trim(string(shown), "\x00") != "" {
+		t.Fatalf("shows %q, %v", shown, err)
+	}
+	p.Arguments = nil
+	r := &Reader{}
+	if f := read(t, r, h, proc, p); len(f.Unknown.Gap(nil, "", "")) != 1 || len(f.Scripts) > 0 {
+		t.Errorf("blanked: %+v", f)
+	}
+	p.Arguments = []string{"perl", "run.pl"}
+	if f := read(t, r, h, proc, p); len(f.Unknown.Gap(nil, "", "")) != 0 || len(f.Scripts) != 1 {
+		t.Errorf("shown later: %+v", f)
+	}
+}
+
 // A library that is replaced while a program has it mapped, as an upgrade does, and
 // one that is removed.
 func TestReplacedLibraries(t *testing.T) {
