@@ -30,13 +30,17 @@ func limitHeap() {
 	}
 }
 
-// span is a mapping of the program's file.
+// resident keeps small what the program has in memory while it waits.
+type resident struct {
+	own []span // of the program's file
+}
+
+// span is a mapping.
 type span struct{ from, to uintptr }
 
 // settle gives back what was used once, to start and to read everything for the
-// first time: memory that is free, and the pages of the program's own file. Those
-// that are used again come back from the page cache.
-func settle() error {
+// first time: memory that is free, and the pages of the program's own file.
+func (r *resident) settle() error {
 	debug.FreeOSMemory()
 	program, err := os.Readlink("/proc/self/exe")
 	if err != nil {
@@ -47,16 +51,30 @@ func settle() error {
 		return err
 	}
 	defer f.Close()
-	spans, err := clean(f, program)
-	if err != nil {
+	if r.own, err = clean(f, program); err != nil {
 		return fmt.Errorf("read /proc/self/smaps: %w", err)
 	}
-	for _, s := range spans {
+	return r.rest()
+}
+
+// rest gives back the pages of the program's own file. They come back from the page
+// cache when they are used, sixteen at a time whether all of them are or not: after a
+// round more than twice as many are mapped as it used, and the next is seconds away.
+func (r *resident) rest() error {
+	for _, s := range r.own {
 		if _, _, errno := unix.Syscall(unix.SYS_MADVISE, s.from, s.to-s.from, unix.MADV_DONTNEED); errno != 0 {
 			return fmt.Errorf("madvise the program: %w", errno)
 		}
 	}
 	return nil
+}
+
+// after is called at the end of each round, short or not, with how many full ones there were.
+func (r *resident) after(rounds uint64, short bool) error {
+	if !short && rounds%settleEvery == 1 {
+		return r.settle()
+	}
+	return r.rest()
 }
 
 // clean lists the mappings of a file, as proc_pid_smaps(5) has them, of which the

@@ -136,7 +136,7 @@ func (p *program) serve(ctx context.Context, load func() (*configs.Config, error
 	defer history.Close()
 	defer told.Close()
 	figures.Registry().MustRegister(history, told)
-	last := &latest{}
+	last, own := &latest{}, &resident{}
 	server, err := httpd.New(ctx, httpd.Options{
 		Metrics: cfg.Listen.Metrics, WebConfig: cfg.Listen.WebConfig, Insecure: cfg.Listen.Insecure, Admin: cfg.Listen.Admin,
 		Gatherer: figures.Registry(), Documents: last, Reload: askReload, Log: log,
@@ -156,10 +156,8 @@ func (p *program) serve(ctx context.Context, load func() (*configs.Config, error
 			if r.Rounds == 1 && !r.Short {
 				notify(log, daemon.SdNotifyReady)
 			}
-			if !r.Short && r.Rounds%settleEvery == 1 {
-				if err := settle(); err != nil {
-					log.Debug("the program stays resident as a whole", "err", err)
-				}
+			if err := own.after(r.Rounds, r.Short); err != nil {
+				log.Debug("the program stays resident as a whole", "err", err)
 			}
 			log.Debug("round finished", "round", r.Rounds, "short", r.Short, "seconds", r.Duration.Seconds(), "gaps", len(r.Snapshot.Gaps))
 		},
