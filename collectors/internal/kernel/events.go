@@ -13,7 +13,7 @@ import (
 	"github.com/cilium/ebpf/ringbuf"
 )
 
-// Sizes of struct event in flows.bpf.c and of struct hold_event in custody.h.
+// Sizes of struct event in flows.h and of struct hold_event in custody.h.
 const (
 	sizeEvent = sizeHold + 8
 	sizeHold  = 2*4 + 8 + 8 + 16 + 4 + 2 + 1 + 1

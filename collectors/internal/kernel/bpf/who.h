@@ -94,3 +94,10 @@ static __always_inline __u64 earlier(__u64 who)
 {
 	return (who & ~(31ULL << 3)) | (((who >> 3) - 1) & 31) << 3;
 }
+
+static __always_inline __u32 current_netns(void)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+
+	return BPF_CORE_READ(task, nsproxy, net_ns, ns.inum);
+}
