@@ -99,7 +99,7 @@ func All() []Spec {
 		{"rpm", []string{inventory.KindComponents, inventory.KindLicences}, true, func(m *Machine) Collector { return rpm.New(m.Host) }},
 		{"pacman", []string{inventory.KindComponents, inventory.KindLicences}, true, func(m *Machine) Collector { return pacman.New(m.Host) }},
 		{"snap", []string{inventory.KindComponents, inventory.KindLicences}, true, func(m *Machine) Collector { return snap.New(m.Host) }},
-		{"container", []string{inventory.KindComponents, inventory.KindLicences, inventory.KindRunning}, true, func(m *Machine) Collector { return container.New(m.Host, m.packages) }},
+		{"container", []string{inventory.KindComponents, inventory.KindLicences, inventory.KindRunning}, true, func(m *Machine) Collector { return container.New(m.Host, m.packages, m.languages) }},
 		{"python", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return python.New(m.Host, m.texts) }},
 		{"node", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return node.New(m.Host, m.texts) }},
 		{"gobinary", []string{inventory.KindComponents, inventory.KindLicences}, false, func(m *Machine) Collector { return gobinary.New(m.Host, m.local) }},
@@ -119,6 +119,11 @@ func All() []Spec {
 // packages makes the readers of the package databases below another root.
 func (m *Machine) packages(h *host.Host) []container.Reader {
 	return []container.Reader{dpkg.New(h, m.texts), apk.New(h), rpm.New(h)}
+}
+
+// languages makes the rooms that look for packages of languages below another root.
+func (m *Machine) languages(h *host.Host) []container.Language {
+	return []container.Language{python.New(h, m.texts), node.New(h, m.texts), java.New(h, m.texts), gobinary.New(h, nil)}
 }
 
 // Entry is a collector at work.

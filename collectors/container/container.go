@@ -26,8 +26,9 @@
 // of several images is one component, and the same as the machine's own of that
 // package URL: [inventory.Merge] makes one of them.
 //
-// Packages of Python, Node.js, Java and Go in containers are not read: a gap counts
-// the interpreters that run there.
+// Packages of Python, Node.js and Java, and the modules of Go programs that run, are
+// read in each tree as they are on the machine, at most once a minute while the same
+// programs run. Those of Ruby and PHP are not: a gap counts the interpreters.
 package container
 
 import (
@@ -66,6 +67,7 @@ type Reader interface {
 type Collector struct {
 	host     *host.Host
 	readers  func(*host.Host) []Reader
+	rooms    func(*host.Host) []Language
 	patience time.Duration
 	trees    map[inventory.Tree]*tree
 	stuck    []*tree // that nothing runs in any more, and that have not come back
@@ -76,10 +78,10 @@ type Collector struct {
 	sets map[string]*set
 }
 
-// New returns a collector of the trees on h's machine. readers makes those of one
-// tree.
-func New(h *host.Host, readers func(*host.Host) []Reader) *Collector {
-	c := &Collector{host: h, readers: readers, patience: patience, trees: make(map[inventory.Tree]*tree), sets: make(map[string]*set)}
+// New returns a collector of the trees on h's machine. readers and rooms make those of
+// one tree.
+func New(h *host.Host, readers func(*host.Host) []Reader, rooms func(*host.Host) []Language) *Collector {
+	c := &Collector{host: h, readers: readers, rooms: rooms, patience: patience, trees: make(map[inventory.Tree]*tree), sets: make(map[string]*set)}
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	return c
 }
@@ -146,7 +148,7 @@ type round struct {
 	order      []*set
 	count      int
 
-	over, gone, slow, unread, full, languages, scripts, denied, libraries installed.Tally
+	over, gone, slow, unread, full, interpreters, scripts, denied, libraries installed.Tally
 }
 
 // shared is the components of one set of databases, and who has them.
@@ -221,7 +223,7 @@ func (r *round) finish() {
 		{&r.slow, inventory.KindComponents, "the container's files do not answer"},
 		{&r.unread, inventory.KindComponents, "the container's files cannot be read"},
 		{&r.full, inventory.KindComponents, "too many packages in all containers"},
-		{&r.languages, inventory.KindComponents, "interpreters in containers, whose packages of their own kind are not read"},
+		{&r.interpreters, inventory.KindComponents, "interpreters in containers, whose packages of their own kind are not read"},
 		{&r.scripts, inventory.KindRunning, "interpreters in containers whose script was not found"},
 		{&r.denied, inventory.KindRunning, "which libraries programs in containers have mapped cannot be read"},
 		{&r.libraries, inventory.KindRunning, "too many programs or libraries in one container"},

@@ -57,7 +57,7 @@ func (c *Collector) take(mark string) *set {
 	s := c.sets[mark]
 	delete(c.sets, mark)
 	if s == nil {
-		s = &set{host: host.Detached(c.host.Now)}
+		s = &set{host: host.Detached(c.host)}
 		s.host.IgnoreDevices()
 		s.readers = c.readers(s.host)
 	}

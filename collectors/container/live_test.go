@@ -138,7 +138,7 @@ func collector(t testing.TB) *Collector {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := New(h, func(h *host.Host) []Reader { return []Reader{dpkg.New(h, licence.New("")), apk.New(h), rpm.New(h)} })
+	c := New(h, func(h *host.Host) []Reader { return []Reader{dpkg.New(h, licence.New("")), apk.New(h), rpm.New(h)} }, rooms)
 	c.patience = time.Minute // the patterns of licences take their time on a busy machine
 	t.Cleanup(func() { _ = c.Close() })
 	return c

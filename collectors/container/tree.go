@@ -23,6 +23,8 @@ type tree struct {
 	loaded loaded.Reader
 	known  image // what its runtime says, once it was found
 
+	languages *languages // nil until it was looked at
+
 	last    outcome        // of the last reading that ended
 	ran     []execution    // in the last round that looked
 	looked  time.Time      // when that was
@@ -39,9 +41,10 @@ type outcome struct {
 	about      inventory.Container
 	set        *set // nil where there are no databases
 	components []inventory.Component
+	more       []inventory.Component // of languages
 	owners     []inventory.Owner
 	loaded     *loaded.Facts
-	languages  string // an interpreter that runs, "" none
+	unread     string // an interpreter whose packages are not read, "" none
 	over       string // a program beyond the bound, "" none
 	gaps       []inventory.Gap
 	err        error
@@ -162,9 +165,10 @@ func (r *round) add(t *tree, processes []*inventory.Process) {
 		g.Collector, g.Subject = name, host.Text(about.Label()+": "+g.Subject, 512)
 		r.facts.Gaps = append(r.facts.Gaps, g)
 	}
-	if o.languages != "" {
-		r.languages.Add(about.Label() + ": " + o.languages)
+	if o.unread != "" {
+		r.interpreters.Add(about.Label() + ": " + o.unread)
 	}
+	r.languages(o.more, about.Label())
 	if o.over != "" {
 		r.libraries.Add(about.Label() + ": " + o.over)
 	}
@@ -196,6 +200,20 @@ func (r *round) share(o *outcome, label string) bool {
 	return true
 }
 
+// languages adds the packages of languages that a tree has. Those of several trees
+// are made one when the facts are merged.
+func (r *round) languages(found []inventory.Component, label string) {
+	if r.count+len(found) > mostComponents {
+		r.full.Add(label)
+		return
+	}
+	r.count += len(found)
+	for _, component := range found {
+		component.Images, component.Contained = []string{label}, true
+		r.facts.Components = append(r.facts.Components, component)
+	}
+}
+
 // containerOf gives the id that a tree's processes have.
 func containerOf(processes []*inventory.Process) string {
 	for _, p := range processes {
@@ -213,7 +231,7 @@ func (c *Collector) look(ctx context.Context, t *tree, processes []*inventory.Pr
 		return outcome{err: err}
 	}
 	defer proc.Close()
-	h := host.Detached(c.host.Now)
+	h := host.Detached(c.host)
 	defer h.Detach()
 	pid, err := attach(h, t.at, processes)
 	if err != nil {
@@ -241,6 +259,10 @@ func (c *Collector) look(ctx context.Context, t *tree, processes []*inventory.Pr
 		return outcome{about: o.about, err: err}
 	}
 	o.owners = spread(t.at, o.owners, paths)
+	if err := c.languages(ctx, h, t, processes); err != nil {
+		o.gaps = append(o.gaps, inventory.Gap{Kind: inventory.KindComponents, Subject: "packages of languages", Reason: host.Text(host.Cause(err), 256)})
+	}
+	o.more, o.gaps = t.languages.components, append(o.gaps, t.languages.gaps...)
 	return o
 }
 
@@ -273,8 +295,8 @@ func (o *outcome) programs(h *host.Host, processes []*inventory.Process) ([]inst
 		if p.Memory || !strings.HasPrefix(p.Executable, "/") {
 			continue
 		}
-		if loaded.Interprets(p.Executable) && !shell(p.Executable) {
-			o.languages = p.Executable
+		if unread(p.Executable) {
+			o.unread = p.Executable
 		}
 		inside, err := h.Inside(p.Executable)
 		if err != nil {
@@ -301,8 +323,17 @@ func (o *outcome) programs(h *host.Host, processes []*inventory.Process) ([]inst
 	return programs, paths
 }
 
-// shell reports whether an interpreter has no packages of its own kind.
-func shell(executable string) bool { return strings.HasSuffix(path.Base(executable), "sh") }
+// unread reports whether an executable is an interpreter that has packages of its own
+// kind, and no room looks for them in containers.
+func unread(executable string) bool {
+	base := path.Base(executable)
+	for _, read := range []string{"python", "pypy", "node", "java"} {
+		if strings.HasPrefix(base, read) {
+			return false
+		}
+	}
+	return loaded.Interprets(executable) && !strings.HasSuffix(base, "sh")
+}
 
 // spread gives owners their tree, and the paths by which the kernel calls their files.
 func spread(at inventory.Tree, owners []inventory.Owner, paths map[installed.Program][]string) []inventory.Owner {

@@ -5,8 +5,9 @@
 // It looks at the programs that run from this machine's files, and at those below
 // /opt, /srv, /usr/local, /var/www and in the homes. It does not
 // see programs that were packed, whose build information was removed, or whose
-// file was deleted while they run, nor those inside of containers. Distributions
-// often build without modules: then there is nothing to see but Go itself.
+// file was deleted while they run. Of a container the room for these asks after the
+// programs that run. Distributions often build without modules: then there is nothing
+// to see but Go itself.
 //
 // Nothing there says under which terms a module is; they are not known. Of a
 // program that a system package owns the main module is another identity of that
@@ -39,7 +40,7 @@ type Collector struct {
 }
 
 // New returns a collector of the Go programs below h's root. local is the walk
-// that it shares with other rooms.
+// that it shares with other rooms; without one it looks at what runs.
 func New(h *host.Host, local *installed.Local) *Collector { return &Collector{host: h, local: local} }
 
 // Collect returns the modules of all Go programs that were found.
@@ -48,11 +49,15 @@ func (c *Collector) Collect(ctx context.Context, seen *inventory.Facts) (invento
 		return inventory.Facts{}, err
 	}
 	c.files.Begin()
-	found, err := c.local.Find(ctx, &c.seen)
-	if err != nil {
-		return inventory.Facts{}, err
+	var local []string
+	if c.local != nil {
+		found, err := c.local.Find(ctx, &c.seen)
+		if err != nil {
+			return inventory.Facts{}, err
+		}
+		local = found.Named(installed.ELF)
 	}
-	files, over := c.find(seen, found.Named(installed.ELF))
+	files, over := c.find(seen, local)
 	builds := make(map[string]build)
 	var programs []string // those with Go in them
 	var unread installed.Tally

@@ -5,7 +5,8 @@
 // the archives that Java programs run or have open. Archives within archives are
 // read as deep as programs are packed; one that names no release is listed by
 // its name. It does not see classes that lie in directories, archives that were
-// closed again after the start, or Java inside of containers.
+// closed again after the start. Containers are looked at, each like a machine, by the
+// room for these.
 //
 // What an archive that a system package owns has is another identity of that
 // component, not one more.
@@ -222,8 +223,11 @@ func (s *search) descriptors(proc *host.Proc, p *inventory.Process) {
 	}
 	for _, number := range numbers {
 		target, err := proc.Readlink(p.ID.PID, "fd/"+strconv.Itoa(number))
-		if err == nil && len(target) > 0 && target[0] == '/' && packed(string(target)) {
-			s.found = append(s.found, string(target))
+		if err != nil || len(target) == 0 || target[0] != '/' || !packed(string(target)) {
+			continue
+		}
+		if inside, err := s.host.Inside(string(target)); err == nil {
+			s.found = append(s.found, inside)
 		}
 	}
 }

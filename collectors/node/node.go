@@ -5,8 +5,8 @@
 // /usr/share/nodejs, and where Node.js programs that run look themselves: the
 // node_modules of the script's directory, of the working directory and of those
 // above. The program's own package counts, too, where it has a name and a
-// version. It does not see what a bundler has put into one file, nor Node.js
-// inside of containers.
+// version. It does not see what a bundler has put into one file. Containers are
+// looked at, each like a machine, by the room for these.
 //
 // A package whose package.json belongs to a system package is another identity of
 // that component, not one more.

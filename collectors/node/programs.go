@@ -34,7 +34,7 @@ func (c *Collector) programs(seen *inventory.Facts) (p programs, lost installed.
 			}
 			defer proc.Close()
 		}
-		cwd, err := installed.Directory(proc, process.ID.PID)
+		cwd, err := installed.Directory(c.host, proc, process.ID.PID)
 		if err == nil {
 			dirs = append(dirs, cwd)
 		}

@@ -5,9 +5,10 @@
 // It looks where distributions and administrators install: below /usr/lib,
 // /usr/local/lib, in /opt, and in the virtual environments of Python programs
 // that run, told by the paths of the interpreter and of the script. It does not
-// see what users installed for themselves, what lies in other directories of a
-// PYTHONPATH, or Python inside of containers. Python that is linked into another
-// program shows its packages only where they lie in one of those places.
+// see what users installed for themselves, or what lies in other directories of a
+// PYTHONPATH. Python that is linked into another program shows its packages only
+// where they lie in one of those places. Containers are looked at, each like a
+// machine, by the room for these.
 //
 // A package whose metadata belongs to a system package is another identity of that
 // component, not one more; the distribution's word on its terms is the better one.

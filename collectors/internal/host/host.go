@@ -27,6 +27,8 @@ type Host struct {
 	bare bool // files are described without their device
 	fd   int  // of root; -1 for "/", and while it is detached
 	now  func() time.Time
+
+	machine *Host // where its programs run; nil where that is itself
 }
 
 // ErrIrregular is returned for what is not a regular file where one was
@@ -49,10 +51,10 @@ func Open(root string, now func() time.Time) (*Host, error) {
 	return h, nil
 }
 
-// Detached returns a machine without files, which [Host.Attach] gives it. Whoever
-// looks at a container holds its root only while he looks: as long as it is open
-// its file system cannot be taken away.
-func Detached(now func() time.Time) *Host { return &Host{fd: -1, now: now} }
+// Detached returns a tree without files, which [Host.Attach] gives it, of programs
+// that run on a machine. Whoever looks at a container holds its root only while he
+// looks: as long as it is open its file system cannot be taken away.
+func Detached(machine *Host) *Host { return &Host{fd: -1, now: machine.now, machine: machine} }
 
 // IgnoreDevices makes descriptions of files leave out the device. Containers of one
 // image have its files in common, each by a device of its own.

@@ -52,6 +52,9 @@ const procLimit = 64 << 10
 
 // OpenProc opens /proc for reading.
 func (h *Host) OpenProc() (*Proc, error) {
+	if h.machine != nil { // a container's own /proc counts its processes anew
+		return h.machine.OpenProc()
+	}
 	dir, err := h.openat("/proc", unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: "/proc", Err: err}

@@ -210,8 +210,8 @@ func Native(h *host.Host, p *inventory.Process) bool {
 	return err == nil && p.File == inventory.FileID{Device: st.Dev, Inode: st.Ino}
 }
 
-// Directory gives the working directory of a process.
-func Directory(proc *host.Proc, pid int) (string, error) {
+// Directory gives the working directory of a process, inside of h's tree.
+func Directory(h *host.Host, proc *host.Proc, pid int) (string, error) {
 	cwd, err := proc.Readlink(pid, "cwd")
 	if err != nil {
 		return "", err
@@ -219,7 +219,7 @@ func Directory(proc *host.Proc, pid int) (string, error) {
 	if len(cwd) == 0 || cwd[0] != '/' {
 		return "", fs.ErrNotExist
 	}
-	return string(cwd), nil
+	return h.Inside(string(cwd))
 }
 
 // Distinct leaves out directories that are not there, and those that were named

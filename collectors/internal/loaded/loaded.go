@@ -148,9 +148,7 @@ func (t *tree) script(p *inventory.Process, into *process) {
 	candidates := words.files
 	cwd := ""
 	if p.Ended.IsZero() {
-		if full, err := installed.Directory(t.proc, p.ID.PID); err == nil {
-			cwd, _ = t.h.Inside(full)
-		}
+		cwd, _ = installed.Directory(t.h, t.proc, p.ID.PID)
 	}
 	if words.module != "" {
 		called := ""
