@@ -91,6 +91,17 @@ func jailed(by inventory.Tree) inventory.Facts {
 	})
 }
 
+// serving is an interpreter that the jail's packages own, with a script in a package of
+// its language.
+func serving(script string, guarded, recorded bool) inventory.Facts {
+	f := jailed(jail())
+	f.Scripts = []inventory.Script{{Process: f.Processes[len(f.Processes)-1].ID, Path: script, Guarded: guarded}}
+	f.Components = append(f.Components, inventory.Component{
+		Name: "flask", PURL: "pkg:pypi/flask@3", Contained: true, Locations: []inventory.Location{{Path: "/srv/flask", Recorded: recorded, Tree: jail()}},
+	})
+	return f
+}
+
 // claimed has the last owner in another tree.
 func claimed(f inventory.Facts) inventory.Facts {
 	f.Owners[len(f.Owners)-1].Tree = jail()
@@ -186,6 +197,12 @@ func freedomTrials() map[string][]trial {
 				Components: []inventory.Component{{PURL: "pkg:apk/x", Contained: true}}, Owners: []inventory.Owner{{Tree: jail(), Path: "/app/x", PURL: "pkg:apk/x"}},
 			}), city(), only("", finding.Pass), nil},
 			{"a local program's path in a container", running(inventory.Process{Executable: "/opt/city/portal", Container: "0123456789abcdef", MountNS: 9}), city(), only("/opt/city/portal in container 0123456789ab", finding.Unknown), nil},
+			{"container's script of a language's package", serving("/srv/flask/run.py", true, true), city(), only("", finding.Pass), nil},
+			{"the same, and a user may change it", serving("/srv/flask/run.py", false, true), city(), only("/usr/bin/jailed", finding.Review), says("runs a script of flask that others than root may change: /srv/flask/run.py")},
+			{"container's script that only names itself", serving("/srv/flask/run.js", true, false), city(), only("/usr/bin/jailed", finding.Review), says("runs what calls itself flask and no package system of file tree accounts for: /srv/flask/run.js")},
+			{"container's script of no package", serving("/srv/run.py", true, true), city(), only("/usr/bin/jailed", finding.Review), says("runs a script that belongs to no package of file tree: /srv/run.py")},
+			{"container's script from a temporary directory", serving("/tmp/run.py", true, true), city(), only("/usr/bin/jailed", finding.Fail), nil},
+			{"a local program's path, as a container's script", serving("/opt/city/portal", true, true), city(), only("/usr/bin/jailed", finding.Review), nil},
 			{"script of a package", scripted("/usr/bin/backup", true), city(), only("", finding.Pass), nil},
 			{"script that the packages of another file tree own", claimed(scripted("/opt/acme/run.py", true)), city(), only("/usr/bin/owned", finding.Review), says("runs a script that belongs to no package: /opt/acme/run.py")},
 			{"script of no package", scripted("/opt/acme/run.py", false), city(), only("/usr/bin/owned", finding.Review), says("runs a script that belongs to no package: /opt/acme/run.py")},

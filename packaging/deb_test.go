@@ -3,6 +3,7 @@ package packaging_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 const (
@@ -136,6 +138,22 @@ func (m *machine) seesLikeRoot(t *testing.T) {
 	for _, gap := range scan.Gaps {
 		root[gap.Kind]++
 	}
+	// The program that installed the service was there before its capture and ended
+	// later: what script it ran is not known, for one round.
+	var differ []string
+	for end := time.Now().Add(40 * time.Second); ; time.Sleep(time.Second) {
+		if differ = m.otherGaps(t, root); len(differ) == 0 || time.Now().After(end) {
+			break
+		}
+	}
+	for _, kind := range differ {
+		t.Error(kind)
+	}
+}
+
+// otherGaps says of which kinds the service does not have as many gaps as root.
+func (m *machine) otherGaps(t *testing.T, root map[string]int) (differ []string) {
+	t.Helper()
 	_, page, err := m.get("/metrics")
 	if err != nil {
 		t.Fatal(err)
@@ -156,9 +174,10 @@ func (m *machine) seesLikeRoot(t *testing.T) {
 			count = min(count, root[kind])
 		}
 		if count != root[kind] && kind != "flows" {
-			t.Errorf("the service has %d gaps in %s, root has %d", count, kind, root[kind])
+			differ = append(differ, fmt.Sprintf("the service has %d gaps in %s, root has %d", count, kind, root[kind]))
 		}
 	}
+	return differ
 }
 
 // reloads: a broken configuration keeps the old policy and says so.

@@ -106,18 +106,23 @@ func ofScript(s *inventory.Snapshot, p *configs.Policy, process *inventory.Proce
 		return origin{finding.Pass, ""}
 	case contained && container.Unread != "":
 		return unread(container)
-	case contained:
-		return origin{finding.Review, "runs a script that belongs to no package of " + container.Label() + ": " + script.Path}
-	case slices.Contains(p.Software.LocalPrograms, script.Path):
+	case contained && temporary(script.Path):
+		return origin{finding.Fail, "runs a script from a directory that users may write to, in " + container.Label() + ": " + script.Path}
+	case !contained && slices.Contains(p.Software.LocalPrograms, script.Path):
 		return origin{finding.Pass, ""}
-	case anyonesDirectory(script.Path):
+	case !contained && anyonesDirectory(script.Path):
 		return origin{finding.Fail, "runs a script from a directory that users may write to: " + script.Path}
 	case recorded && script.Guarded:
 		return origin{finding.Pass, ""}
 	case recorded:
 		return origin{finding.Review, "runs a script of " + c.Name + " that others than root may change: " + script.Path}
+	case known && contained:
+		return origin{finding.Review, "runs what calls itself " + c.Name + " and no package system of " + container.Label() + " accounts for: " + script.Path}
 	case known:
 		return asFarAsRead(s, origin{finding.Review, "runs what calls itself " + c.Name + " and no package system accounts for: " + script.Path})
+	}
+	if contained {
+		return origin{finding.Review, "runs a script that belongs to no package of " + container.Label() + ": " + script.Path}
 	}
 	return asFarAsRead(s, origin{finding.Review, "runs a script that belongs to no package: " + script.Path})
 }

@@ -257,8 +257,7 @@ func listenIn(t *testing.T, namespace, address string) *net.TCPListener {
 		error
 	}
 	results := make(chan result)
-	go func() {
-		runtime.LockOSThread()
+	onSpareThread(func() {
 		handle, err := os.Open("/run/netns/" + namespace)
 		if err != nil {
 			results <- result{nil, err}
@@ -271,7 +270,7 @@ func listenIn(t *testing.T, namespace, address string) *net.TCPListener {
 		}
 		listener, err := net.Listen("tcp", address)
 		results <- result{listener, err}
-	}()
+	})
 	made := <-results
 	if made.error != nil {
 		t.Fatal(made.error)
@@ -282,6 +281,25 @@ func listenIn(t *testing.T, namespace, address string) *net.TCPListener {
 		t.Fatal(err)
 	}
 	return listener
+}
+
+// onSpareThread runs f on a thread that ends with it. That is never the main one, which
+// cannot end, and by which /proc/self shows what namespaces this program is in.
+func onSpareThread(f func()) {
+	go func() {
+		runtime.LockOSThread()
+		if unix.Gettid() != os.Getpid() {
+			f()
+			return
+		}
+		defer runtime.UnlockOSThread()
+		done := make(chan struct{})
+		onSpareThread(func() {
+			defer close(done)
+			f()
+		})
+		<-done // for as long the main thread is taken
+	}()
 }
 
 // startProgram starts a program that the end of the test ends.

@@ -51,6 +51,7 @@ const (
 	mostTrees      = 512
 	mostStuck      = 8        // each holds a thread
 	mostComponents = 64 << 10 // of all trees
+	mostPlaces     = 64 << 10 // where packages of languages lie in all trees
 	mostPrograms   = 4096     // of one
 	patience       = 3 * time.Second
 	longest        = time.Minute // for one reading, which then gives up
@@ -147,8 +148,9 @@ type round struct {
 	components map[*set]*shared
 	order      []*set
 	count      int
+	places     int
 
-	over, gone, slow, unread, full, interpreters, scripts, denied, libraries installed.Tally
+	over, gone, slow, unread, full, unplaced, interpreters, scripts, denied, libraries installed.Tally
 }
 
 // shared is the components of one set of databases, and who has them.
@@ -223,6 +225,7 @@ func (r *round) finish() {
 		{&r.slow, inventory.KindComponents, "the container's files do not answer"},
 		{&r.unread, inventory.KindComponents, "the container's files cannot be read"},
 		{&r.full, inventory.KindComponents, "too many packages in all containers"},
+		{&r.unplaced, inventory.KindRunning, "too many files and directories of packages in all containers: their scripts show no package"},
 		{&r.interpreters, inventory.KindComponents, "interpreters in containers, whose packages of their own kind are not read"},
 		{&r.scripts, inventory.KindRunning, "interpreters in containers whose script was not found"},
 		{&r.denied, inventory.KindRunning, "which libraries programs in containers have mapped cannot be read"},

@@ -56,13 +56,29 @@ func (c *Collector) languages(ctx context.Context, h *host.Host, t *tree, proces
 			return err
 		}
 		for _, component := range facts.Components {
-			component.Files, component.Locations = nil, nil // which are the machine's
-			components = append(components, component)
+			components = append(components, placed(component, t))
 		}
 		gaps = append(gaps, facts.Gaps...) // identities: what a system package has is that one
 	}
 	l.components, l.gaps, l.ran, l.looked = components, gaps, slices.Clone(t.ran), now
 	return nil
+}
+
+// placed says of a component's places whose they are. What lies in a tree that a user
+// may have made accounts for nothing.
+func placed(c inventory.Component, t *tree) inventory.Component {
+	var at []inventory.Location
+	if !t.users {
+		at = slices.Clone(c.Locations) // the room's own is kept for the next time
+		for _, file := range c.Files {
+			at = append(at, inventory.Location{Path: file})
+		}
+		for i := range at {
+			at[i].Tree = t.at
+		}
+	}
+	c.Files, c.Locations = nil, at // files are the machine's
+	return c
 }
 
 // inside describes a tree's processes as those of a machine that has its files.

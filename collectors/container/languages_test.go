@@ -53,6 +53,11 @@ func serving(t testing.TB) string {
 	if err := os.Mkdir(filepath.Join(packages[0], "forms-3.1.dist-info"), 0o755); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Mkdir(filepath.Join(packages[0], "forms"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, packages[0], "forms/__main__.py", "import time\ntime.sleep(600)\n")
+	write(t, packages[0], "forms-3.1.dist-info/RECORD", "forms/__main__.py,,\n")
 	write(t, packages[0], "forms-3.1.dist-info/METADATA", "Metadata-Version: 2.4\nName: forms\nVersion: 3.1\nLicense-Expression: BUSL-1.1\n")
 	archive(t, filepath.Join(root, "opt/app/ledger.jar"))
 	write(t, root, "srv/app/main.go", "package main\n\nimport \"time\"\n\nfunc main() {\n\tprintln(\"ready\")\n\ttime.Sleep(time.Hour)\n}\n")
@@ -101,9 +106,8 @@ func TestLanguagesOfAnotherTree(t *testing.T) {
 	needRoot(t)
 	root := serving(t)
 	c := collector(t)
-	s := collect(t, c, seen(t,
-		served(t, root, "/usr/bin/node", "server.js"), served(t, root, "/opt/venv/bin/python3", "-c", "import time; time.sleep(600)"),
-		served(t, root, "/srv/app/gateway")))
+	site, portal, gateway := served(t, root, "/opt/venv/bin/python3", "-m", "forms"), served(t, root, "/usr/bin/node", "server.js"), served(t, root, "/srv/app/gateway")
+	s := collect(t, c, seen(t, site, portal, gateway))
 	got := make(map[string]*inventory.Component)
 	for i := range s.Components {
 		got[s.Components[i].PURL] = &s.Components[i]
@@ -118,9 +122,26 @@ func TestLanguagesOfAnotherTree(t *testing.T) {
 			continue
 		}
 		if found.Licence.Expression != want || !found.Contained || !slices.Equal(found.Images, []string{"file tree of debian 12"}) ||
-			len(found.Files) > 0 || len(found.Locations) > 0 {
+			len(found.Files) > 0 || slices.ContainsFunc(found.Locations, func(l inventory.Location) bool { return l.Tree == inventory.Tree{} }) {
 			t.Errorf("%+v", found)
 		}
+	}
+	for pid, want := range map[int]string{site: "pkg:pypi/forms@3.1", portal: "pkg:npm/portal@1.0.0"} {
+		p := processOf(t, s, pid)
+		script := s.Script(p.ID)
+		if script == nil {
+			t.Fatalf("%s runs no script", p.Executable)
+		}
+		if found, recorded, ok := s.ScriptSoftware(p, script); !ok || found.PURL != want || recorded != (pid == site) {
+			t.Errorf("%s: %+v, %t", script.Path, found, recorded)
+		}
+	}
+	if found, ok := s.Software(processOf(t, s, gateway)); !ok || found.PURL != "pkg:golang/city.example/gateway" {
+		t.Errorf("gateway: %+v", found)
+	}
+	machine := inventory.Process{Executable: "/srv/app/gateway", MountNS: s.First().MountNS, Root: s.First().Root}
+	if found, ok := s.Software(&machine); ok {
+		t.Errorf("the machine's program is the container's %+v", found)
 	}
 	if gaps := gapsOf(s); gaps != "" {
 		t.Errorf("gaps %s", gaps)

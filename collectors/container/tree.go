@@ -209,6 +209,10 @@ func (r *round) languages(found []inventory.Component, label string) {
 	}
 	r.count += len(found)
 	for _, component := range found {
+		if r.places += len(component.Locations); r.places > mostPlaces {
+			r.unplaced.Add(label + ": " + component.Name)
+			component.Locations = nil
+		}
 		component.Images, component.Contained = []string{label}, true
 		r.facts.Components = append(r.facts.Components, component)
 	}

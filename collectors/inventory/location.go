@@ -7,6 +7,13 @@ import "path"
 type Location struct {
 	Path     string // absolute, symbolic links followed
 	Recorded bool   // an installer's records say so; else only the software itself says what it is
+	Tree     Tree   `json:",omitzero"` // whose path it is
+}
+
+// place is what a location is found by.
+type place struct {
+	tree Tree
+	path string
 }
 
 // mostLevels bounds the directories above a file in which it may lie: whoever runs
@@ -19,14 +26,14 @@ type located struct {
 	recorded  bool
 }
 
-// locate enters where the machine's components lie. What an installer recorded
-// counts before what a file says of itself.
+// locate enters where components lie. What an installer recorded counts before what
+// a file says of itself.
 func (s *Snapshot) locate() {
-	s.locations = make(map[string]located)
-	enter := func(at string, l located) {
+	s.locations = make(map[place]located)
+	enter := func(at place, l located) {
 		before, taken := s.locations[at]
 		switch {
-		case !path.IsAbs(at) || at == "/":
+		case !path.IsAbs(at.path) || at.path == "/":
 		case taken && before.recorded && !l.recorded:
 		case taken && before.recorded == l.recorded && before.component != l.component:
 			s.locations[at] = located{-1, l.recorded}
@@ -36,17 +43,17 @@ func (s *Snapshot) locate() {
 	}
 	for i := range s.Components {
 		for _, file := range s.Components[i].Files {
-			enter(file, located{component: i})
+			enter(place{path: file}, located{component: i})
 		}
 		for _, l := range s.Components[i].Locations {
-			enter(l.Path, located{i, l.Recorded})
+			enter(place{l.Tree, l.Path}, located{i, l.Recorded})
 		}
 	}
 }
 
-// lies gives the component that one of the machine's own files lies in, by the
-// longest path. recorded says that an installer's records have it.
-func (s *Snapshot) lies(file string) (c *Component, recorded, ok bool) {
+// lies gives the component that a file of a tree lies in, by the longest path.
+// recorded says that an installer's records have it.
+func (s *Snapshot) lies(tree Tree, file string) (c *Component, recorded, ok bool) {
 	if !path.IsAbs(file) {
 		return nil, false, false
 	}
@@ -57,7 +64,7 @@ func (s *Snapshot) lies(file string) (c *Component, recorded, ok bool) {
 			continue
 		}
 		levels++
-		if l, known := s.locations[file[:end]]; known {
+		if l, known := s.locations[place{tree, file[:end]}]; known {
 			at = l
 		}
 	}
@@ -67,9 +74,11 @@ func (s *Snapshot) lies(file string) (c *Component, recorded, ok bool) {
 	return &s.Components[at.component], at.recorded, true
 }
 
-// ownTree reports whether what a process calls a path is the machine's own file.
-func (s *Snapshot) ownTree(p *Process) bool {
-	return !p.Foreign && p.Container == "" && s.trees.Of(p) == Tree{}
+// treeOf gives the tree in which a process's paths lead to its files. False where
+// that is not known.
+func (s *Snapshot) treeOf(p *Process) (Tree, bool) {
+	tree := s.trees.Of(p)
+	return tree, tree != Tree{} || !p.Foreign && p.Container == ""
 }
 
 // Software gives what is known to be a process's executable: the package that owns
@@ -78,10 +87,11 @@ func (s *Snapshot) Software(p *Process) (*Component, bool) {
 	if owner, owned := s.Owner(p); owned {
 		return owner, true
 	}
-	if p.Deleted || p.Memory || !s.ownTree(p) {
+	tree, known := s.treeOf(p)
+	if p.Deleted || p.Memory || !known {
 		return nil, false
 	}
-	c, _, ok := s.lies(p.Executable)
+	c, _, ok := s.lies(tree, p.Executable)
 	return c, ok
 }
 
@@ -91,8 +101,9 @@ func (s *Snapshot) ScriptSoftware(p *Process, script *Script) (c *Component, rec
 	if owner, owned := s.FileOwner(p, script.Path, script.File); owned {
 		return owner, true, true
 	}
-	if !s.ownTree(p) {
+	tree, known := s.treeOf(p)
+	if !known {
 		return nil, false, false
 	}
-	return s.lies(script.Path)
+	return s.lies(tree, script.Path)
 }

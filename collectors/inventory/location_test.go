@@ -15,8 +15,9 @@ func TestWhereComponentsLie(t *testing.T) {
 		Components: []Component{
 			{PURL: "deb"},
 			{PURL: "tree", Locations: []Location{{Path: "/srv/venv"}, {Path: "/"}, {Path: "relative"}}},
-			{PURL: "flask", Locations: []Location{{site + "/flask", true}, {"/srv/venv/bin/flask", true}, {site + "/shared", true}, {"/srv/venv/bin/packaged", true}}},
-			{PURL: "other", Locations: []Location{{site + "/shared", true}, {site + "/shared/other", true}}},
+			{PURL: "flask", Locations: []Location{{Path: site + "/flask", Recorded: true}, {Path: "/srv/venv/bin/flask", Recorded: true}, {Path: site + "/shared", Recorded: true}, {Path: "/srv/venv/bin/packaged", Recorded: true}}},
+			{PURL: "other", Locations: []Location{{Path: site + "/shared", Recorded: true}, {Path: site + "/shared/other", Recorded: true}}},
+			{PURL: "inner", Contained: true, Locations: []Location{{Path: "/srv/venv/bin/flask", Recorded: true, Tree: Tree{1, contained}}}},
 			{PURL: "script", Files: []string{"/srv/venv/bin/flask", "/opt/x.jar"}},
 		},
 	})
@@ -43,7 +44,9 @@ func TestWhereComponentsLie(t *testing.T) {
 		{"relative", here, "", false},
 		{"/srv/venv/bin/flask", Process{Container: "c", MountNS: 1, Root: own}, "", false},
 		{"/srv/venv/bin/flask", Process{Foreign: true, MountNS: 1, Root: own}, "", false},
-		{"/srv/venv/bin/flask", Process{MountNS: 1, Root: contained}, "", false},
+		{"/srv/venv/bin/flask", Process{MountNS: 1, Root: contained}, "inner", true},
+		{"/srv/venv/bin/flask", Process{Container: "c", MountNS: 1, Root: contained}, "inner", true},
+		{site + "/flask/__main__.py", Process{MountNS: 1, Root: contained}, "", false},
 	} {
 		got := ""
 		c, recorded, ok := s.ScriptSoftware(&test.process, &Script{Path: test.path, File: FileID{1, 1}})

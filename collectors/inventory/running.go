@@ -175,8 +175,8 @@ func (s *Snapshot) Running() map[string]bool {
 	for i := range s.Libraries {
 		l := &s.Libraries[i]
 		c, ok := s.owner(l.key())
-		if !ok && !l.Replaced && l.Tree == (Tree{}) {
-			c, _, ok = s.lies(l.Path)
+		if !ok && !l.Replaced {
+			c, _, ok = s.lies(l.Tree, l.Path)
 		}
 		if ok {
 			running[c.PURL] = true
@@ -185,8 +185,8 @@ func (s *Snapshot) Running() map[string]bool {
 	return running
 }
 
-// mergeComponents makes one of the rows about one component. The first says most
-// of it: it is this machine's own where the machine has it. Of rows of like standing
+// mergeComponents makes one of the rows about one component. This machine's own says
+// most of it where the machine has it, else the first. Of rows of like standing
 // the one that promises least says the licence. The rows are written over.
 func mergeComponents(rows []Component) []Component {
 	at := make(map[string]int, len(rows))
@@ -200,10 +200,16 @@ func mergeComponents(rows []Component) []Component {
 			continue
 		}
 		c := &merged[known]
-		if c.Contained || !row.Contained { // else the machine's own word counts
+		if c.Contained && !row.Contained {
+			own := *row
+			*row, *c = *c, own
+		}
+		if c.Contained == row.Contained { // else the machine's own word counts
 			c.Licence = LessFree(c.Licence, row.Licence)
 		}
-		c.Contained = c.Contained && row.Contained
+		if row.Contained {
+			c.Locations = append(slices.Clip(c.Locations), row.Locations...)
+		}
 		if len(row.Images) > 0 {
 			c.Images = slices.Compact(slices.Sorted(slices.Values(slices.Concat(c.Images, row.Images))))
 		}

@@ -33,6 +33,35 @@ func TestOneComponentHoweverManyHaveIt(t *testing.T) {
 	}
 }
 
+// Where the machine has a component, it lies where the machine says, whoever was
+// listed first, and in each container where that one says.
+func TestOneComponentLiesInSeveralTrees(t *testing.T) {
+	web, mail := Tree{5, FileID{3, 1}}, Tree{6, FileID{4, 1}}
+	at := func(tree Tree, path string) []Location { return []Location{{Path: path, Recorded: true, Tree: tree}} }
+	rows := []Component{
+		{PURL: "p", Contained: true, Images: []string{"web"}, Locations: at(web, "/srv/p")},
+		{PURL: "p", Files: []string{"/opt/p.jar"}, Locations: at(Tree{}, "/opt/p")},
+		{PURL: "p", Contained: true, Images: []string{"mail"}, Locations: at(mail, "/app/p")},
+	}
+	want := slices.Concat(at(Tree{}, "/opt/p"), at(web, "/srv/p"), at(mail, "/app/p"))
+	for range 3 {
+		rows = append(rows[1:], rows[0])
+		s := Merge(time.Unix(1, 0), &Facts{Components: rows})
+		if len(s.Components) != 1 {
+			t.Fatalf("%+v", s.Components)
+		}
+		c := &s.Components[0]
+		if c.Contained || !slices.Equal(c.Files, []string{"/opt/p.jar"}) || !slices.Equal(c.Images, []string{"mail", "web"}) ||
+			len(c.Locations) != 3 || c.Locations[0].Tree != (Tree{}) || !containsAll(c.Locations, want) {
+			t.Errorf("%+v", c)
+		}
+	}
+}
+
+func containsAll(got, want []Location) bool {
+	return !slices.ContainsFunc(want, func(l Location) bool { return !slices.Contains(got, l) })
+}
+
 // No container makes free what another has by the same name.
 func TestNoRowMakesOthersFree(t *testing.T) {
 	row := func(contained bool, f Freedom) Component {
@@ -47,6 +76,8 @@ func TestNoRowMakesOthersFree(t *testing.T) {
 		{[]Component{row(true, Free), row(true, FreedomUnknown), row(true, Free)}, FreedomUnknown},
 		{[]Component{row(true, FreedomUnknown), row(true, NonFree)}, NonFree},
 		{[]Component{row(false, Free), row(true, NonFree)}, Free},
+		{[]Component{row(true, NonFree), row(false, Free)}, Free},
+		{[]Component{row(true, Free), row(false, NonFree), row(true, Free)}, NonFree},
 		{[]Component{row(false, Free), row(false, NonFree)}, NonFree},
 	} {
 		if s := Merge(time.Unix(1, 0), &Facts{Components: test.rows}); s.Components[0].Licence.Freedom != test.want {

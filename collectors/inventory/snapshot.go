@@ -24,7 +24,7 @@ type Snapshot struct {
 	trees      Trees
 	scripts    map[Execution]int
 	replaced   map[Execution]string
-	locations  map[string]located
+	locations  map[place]located
 }
 
 // Merge joins what the collectors of one round saw. Rows about the same data

@@ -123,7 +123,7 @@ type Component struct {
 	Also      []string `json:",omitempty"` // package URLs of the language packages that it brings, sorted; filled by [Merge]
 	Licence   Licence
 	Files     []string   // paths of the files that it is, of what is installed as files of its own: a Java archive, a Go program
-	Locations []Location `json:",omitempty"` // where it lies on the machine itself, beside Files; bounded by who fills it
+	Locations []Location `json:",omitempty"` // where it lies, on the machine itself beside Files; bounded by who fills it
 	Depends   []string   // package URLs of what is here and its maker says it needs; nil where nobody tells
 	Images    []string   // of containers that have it, sorted: their images, see Container.Label
 	Contained bool       // it is in containers only, not on the machine itself
