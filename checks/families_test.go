@@ -153,6 +153,7 @@ func freedomTrials() map[string][]trial {
 	unread := running()
 	unread.Components = nil
 	cut := inventory.Facts{Gaps: []inventory.Gap{{Collector: "dpkg", Kind: inventory.KindComponents, Reason: "timed out"}}}
+	damaged := inventory.Facts{Gaps: []inventory.Gap{{Collector: "dpkg", Kind: inventory.KindComponents, Reason: "damaged", Lost: 2}}}
 	still := running()
 	still.Processes = nil
 	return map[string][]trial{
@@ -222,6 +223,7 @@ func freedomTrials() map[string][]trial {
 			{"no packages", unread, city(), only("", finding.Unknown), nil},
 			{"no processes", still, city(), only("", finding.Unknown), nil},
 			{"of no package, of those that could be read", plus(running(inventory.Process{Executable: "/opt/x"}), cut), city(), only("/opt/x", finding.Unknown), says("belongs to no package, as far as packages could be read (dpkg: timed out)")},
+			{"of no package, while a few are damaged", plus(running(inventory.Process{Executable: "/opt/x"}), damaged), city(), only("/opt/x", finding.Review), nil},
 			{"deleted, while packages could not be read", plus(running(inventory.Process{Executable: "/opt/x", Deleted: true}), cut), city(), only("/opt/x", finding.Unknown), nil},
 			{"script of no package, of those that could be read", plus(scripted("/opt/acme/run.py", false), cut), city(), only("/usr/bin/owned", finding.Unknown), nil},
 			{"from memory, while packages could not be read", plus(running(inventory.Process{Memory: true, Name: "x"}), cut), city(), only("[x]", finding.Fail), nil},

@@ -22,7 +22,7 @@ func SWF003() finding.Rule {
 			finding.Pass:    "every program that runs, and every script that an interpreter runs, belongs to a package, of the machine or of its container, or is named in [software] local_programs; of a language's package, a script that only root may change",
 			finding.Fail:    "a program or a script runs from memory, from a deleted file that no package owns, or from a directory that users may write to",
 			finding.Review:  "a program or a script in another place belongs to no package, or its package or that of a library was upgraded while it ran",
-			finding.Unknown: "the program's file, or the packages of its container, cannot be read, it runs in another file tree, or no package has it and a package database could not be read whole",
+			finding.Unknown: "the program's file, or the packages of its container, cannot be read, it runs in another file tree, or no package has it and a package database could not be read",
 		},
 		Remedy:   "Install the program from a package, or name its path in [software] local_programs once someone answers for it. Restart programs whose package was upgraded.",
 		Pitfalls: "That a package owns a file does not say that the file is unchanged, and which packages are in a container is the container's own word. A script below the directory of a language's package counts as that package's. Container runtimes start from memory for an instant. Scripts that an interpreter reads from a pipe or from its arguments are not seen.",
@@ -128,10 +128,11 @@ func ofScript(s *inventory.Snapshot, p *configs.Policy, process *inventory.Proce
 }
 
 // asFarAsRead is what follows from no package of the machine having a file, unless
-// a package database could not be read whole: then nobody knows.
+// nobody knows how many packages were not read. A few that are damaged excuse nothing.
 func asFarAsRead(s *inventory.Snapshot, o origin) origin {
 	for i := range s.Gaps {
-		if g := &s.Gaps[i]; g.Kind == inventory.KindComponents && slices.Contains(packageSystems(), g.Collector) {
+		g := &s.Gaps[i]
+		if g.Kind == inventory.KindComponents && g.Lost == 0 && slices.Contains(packageSystems(), g.Collector) {
 			return origin{finding.Unknown, o.reason + ", as far as packages could be read (" + g.Collector + ": " + g.Reason + ")"}
 		}
 	}
