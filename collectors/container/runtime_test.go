@@ -3,6 +3,7 @@ package container
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -135,8 +136,13 @@ func TestPodman(t *testing.T) {
 		}, args...)...)
 	}
 	t.Cleanup(func() {
-		_ = unix.Unmount(dir+"/graph/overlay", unix.MNT_DETACH) // podman's own mount, which may outlive its containers
-		_ = os.RemoveAll(dir)
+		// Where a container has ended its monitor starts podman once more, which mounts again.
+		eventuallyGone(t, dir)
+		for range 8 { // mounts of podman's own, which outlive its containers
+			if unix.Unmount(dir+"/graph/overlay", unix.MNT_DETACH) != nil {
+				break
+			}
+		}
 	})
 	output(t, "tar", "-C", tree, "-cf", dir+"/tree.tar", ".")
 	podman("import", "--quiet", dir+"/tree.tar", "example.city/tiny:1.0")
@@ -170,6 +176,24 @@ func TestPodman(t *testing.T) {
 			t.Errorf("owner %+v", owner)
 		}
 	}
+}
+
+// eventuallyGone waits until no program runs that was told of a directory.
+func eventuallyGone(t *testing.T, dir string) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(files, func(file string) bool {
+			words, err := os.ReadFile(file)
+			return err == nil && strings.Contains(string(words), dir+"/")
+		}) {
+			return
+		}
+	}
+	t.Errorf("programs still run with %s", dir)
 }
 
 func number(t *testing.T, text string) int {
