@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -30,7 +31,7 @@ func rooms(h *host.Host) []Language {
 func serving(t testing.TB) string {
 	t.Helper()
 	root := t.TempDir()
-	for _, dir := range []string{"usr", "etc", "opt/app", "srv/app/node_modules/waiter", "var/lib/dpkg/info"} {
+	for _, dir := range []string{"usr/bin", "etc", "opt/app", "srv/app/node_modules/waiter", "var/lib/dpkg/info"} {
 		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -40,6 +41,7 @@ func serving(t testing.TB) string {
 			t.Fatal(err)
 		}
 	}
+	copyFile(t, busybox, filepath.Join(root, busybox)) // for chroot(2) alone, where nothing is mounted
 	write(t, root, "etc/os-release", "ID=debian\nVERSION_ID=\"12\"\n")
 	write(t, root, "var/lib/dpkg/status", "")
 	write(t, root, "srv/app/package.json", `{"name": "portal", "version": "1.0.0", "license": "EUPL-1.2"}`)
@@ -107,7 +109,10 @@ func TestLanguagesOfAnotherTree(t *testing.T) {
 	root := serving(t)
 	c := collector(t)
 	site, portal, gateway := served(t, root, "/opt/venv/bin/python3", "-m", "forms"), served(t, root, "/usr/bin/node", "server.js"), served(t, root, "/srv/app/gateway")
-	s := collect(t, c, seen(t, site, portal, gateway))
+	jail := exec.CommandContext(t.Context(), busybox, "sh", "-c", "echo ready; exec /srv/app/gateway")
+	jail.SysProcAttr = &syscall.SysProcAttr{Chroot: root}
+	jailed := start(t, jail)
+	s := collect(t, c, seen(t, site, portal, gateway, jailed))
 	got := make(map[string]*inventory.Component)
 	for i := range s.Components {
 		got[s.Components[i].PURL] = &s.Components[i]
@@ -136,8 +141,11 @@ func TestLanguagesOfAnotherTree(t *testing.T) {
 			t.Errorf("%s: %+v, %t", script.Path, found, recorded)
 		}
 	}
-	if found, ok := s.Software(processOf(t, s, gateway)); !ok || found.PURL != "pkg:golang/city.example/gateway" {
-		t.Errorf("gateway: %+v", found)
+	for _, pid := range []int{gateway, jailed} {
+		p := processOf(t, s, pid)
+		if found, ok := s.Software(p); !ok || found.PURL != "pkg:golang/city.example/gateway" {
+			t.Errorf("%s: %+v", p.Executable, found)
+		}
 	}
 	machine := inventory.Process{Executable: "/srv/app/gateway", MountNS: s.First().MountNS, Root: s.First().Root}
 	if found, ok := s.Software(&machine); ok {

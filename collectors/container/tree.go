@@ -255,6 +255,9 @@ func (c *Collector) look(ctx context.Context, t *tree, processes []*inventory.Pr
 		ID: t.known.id, Runtime: t.known.runtime, Name: t.known.name, Image: t.known.image, Digest: t.known.digest,
 		System: strings.TrimSpace(release.ID + " " + release.VersionID),
 	}
+	if o.about.Above, err = h.Above(); err != nil {
+		return outcome{about: o.about, err: err}
+	}
 	if o.loaded, err = t.loaded.Read(ctx, h, proc, t.at.MountNS, processes); err != nil {
 		return outcome{about: o.about, err: err}
 	}

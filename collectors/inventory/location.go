@@ -1,6 +1,9 @@
 package inventory
 
-import "path"
+import (
+	"path"
+	"strings"
+)
 
 // Location is where a component lies: a file, or a directory with all that is
 // below it.
@@ -91,7 +94,11 @@ func (s *Snapshot) Software(p *Process) (*Component, bool) {
 	if p.Deleted || p.Memory || !known {
 		return nil, false
 	}
-	c, _, ok := s.lies(tree, p.Executable)
+	file := p.Executable
+	if container, listed := s.ContainerOf(p); listed {
+		file = strings.TrimPrefix(file, container.Above)
+	}
+	c, _, ok := s.lies(tree, file)
 	return c, ok
 }
 

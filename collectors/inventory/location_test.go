@@ -69,6 +69,27 @@ func TestWhereComponentsLie(t *testing.T) {
 	}
 }
 
+// The kernel calls the programs of a tree that chroot(2) made by the machine's paths.
+func TestWhereProgramsOfAChrootLie(t *testing.T) {
+	jail := Tree{1, FileID{2, 1}}
+	s := Merge(time.Unix(1, 0), &Facts{
+		Containers: []Container{{Tree: jail, Above: "/srv/jail"}},
+		Components: []Component{
+			{PURL: "gateway", Contained: true, Locations: []Location{{Path: "/opt/gateway", Tree: jail}}},
+			{PURL: "site", Contained: true, Locations: []Location{{Path: "/srv", Tree: jail}}},
+		},
+	})
+	for path, want := range map[string]string{"/srv/jail/opt/gateway": "gateway", "/srv/jail/srv/x": "site", "/srv/jail/opt/x": ""} {
+		got := ""
+		if c, ok := s.Software(&Process{Executable: path, MountNS: 1, Root: jail.Root}); ok {
+			got = c.PURL
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", path, got, want)
+		}
+	}
+}
+
 // What lies in a component is part of what runs, but not what a container calls so.
 func TestRunningWhereItLies(t *testing.T) {
 	s := Merge(time.Unix(1, 0), &Facts{

@@ -31,6 +31,7 @@ func (l *Library) key() OwnerKey { return OwnerKey{l.Tree, l.Path, l.File} }
 // own: a container's, or what another program has made the root of some.
 type Container struct {
 	Tree
+	Above    string // what the kernel puts before its paths: the way to a tree that chroot(2) made, else ""
 	ID       string // as Process.Container; "" where no runtime is known
 	Runtime  string // docker, podman, containerd, cri-o; "" unknown
 	Name     string // that the runtime gives it; "" unknown

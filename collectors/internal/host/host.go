@@ -304,11 +304,21 @@ func (h *Host) Inside(full string) (string, error) {
 	if h.Live() {
 		return full, nil
 	}
-	base, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", h.fd))
+	above, err := h.Above()
 	if err != nil {
 		return "", err
 	}
-	return "/" + strings.TrimLeft(strings.TrimPrefix(full, base), "/"), nil
+	return "/" + strings.TrimLeft(strings.TrimPrefix(full, above), "/"), nil
+}
+
+// Above is what the kernel puts before a path of another tree than the machine's own:
+// the way to one that chroot(2) made, "" where a mount namespace begins.
+func (h *Host) Above() (string, error) {
+	root, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", h.fd))
+	if err != nil {
+		return "", err
+	}
+	return strings.TrimRight(root, "/"), nil
 }
 
 // Gone reports whether err says that the thing read no longer exists, as when
